@@ -1,0 +1,59 @@
+/* mirror: every child holds the same bytes.
+ *
+ *   read    one readable child, picked by a hash of (offset >> US_MIRROR_BALANCE_SHIFT): pure, and two reads of
+ *           the same place never alternate between members
+ *   write   every writable child, once the mirror is marked dirty (US_LIVE_WRITE_OPEN) and outside of the window
+ *           that a resync is copying; else REDIRECT, and the handler marks or waits
+ *   flush   every writable child
+ *
+ * Invariants (kept by targets/mirror): readable ⊆ writable, readable ≠ 0. */
+#ifndef US_CORE_MIRROR_H
+#define US_CORE_MIRROR_H
+
+#include "step.h"
+
+#define US_MIRROR_BALANCE_SHIFT 20
+
+/* Fibonacci hashing: neighbours spread evenly (Knuth, The Art of Computer Programming, vol. 3, section 6.4). */
+US_INLINE us_u32 us_mirror_hash(us_u64 offset) {
+    return (us_u32)(((offset >> US_MIRROR_BALANCE_SHIFT) * 0x9E3779B97F4A7C15ULL) >> 33);
+}
+
+/* The child whose bit is the k-th set one of `set`; US_MAX_CHILDREN when there are fewer. */
+US_INLINE us_u32 us_mirror_nth(us_u32 set, us_u32 k) {
+    for (us_u32 c = 0; c < US_MAX_CHILDREN; c++) {
+        if (!(set >> c & 1)) continue;
+        if (k == 0) return c;
+        k--;
+    }
+    return US_MAX_CHILDREN;
+}
+
+US_INLINE us_u32 us_mirror_count(us_u32 set) {
+    us_u32 n = 0;
+    for (us_u32 c = 0; c < US_MAX_CHILDREN; c++) n += set >> c & 1;
+    return n;
+}
+
+US_INLINE struct us_step us_mirror_map(const struct us_live_layer *live, us_u32 nr, us_u32 op, us_u64 offset,
+                                       us_u64 length) {
+    /* A fan-out that reached nobody would be a write acknowledged and lost. */
+    if (op != US_OP_READ && op != US_OP_CACHE && live->writable == 0) return us_step_redirect();
+    if (op == US_OP_FLUSH) return us_step_all(nr, 0, 0);
+
+    if (us_op_writes(op)) {
+        if (!(live->gate & US_LIVE_WRITE_OPEN)) return us_step_redirect();
+        if (offset < live->window_end && offset + length > live->window_start) return us_step_redirect();
+        return us_step_all(nr, offset, length);
+    }
+
+    us_u32 readable = live->readable;
+    us_u32 choices = us_mirror_count(readable);
+    if (choices == 0) return us_step_redirect();
+    us_u32 child = us_mirror_nth(readable, choices == 1 ? 0 : us_mirror_hash(offset) % choices);
+    us_u64 within = offset & ((1ULL << US_MIRROR_BALANCE_SHIFT) - 1);
+    us_u64 n = choices == 1 ? length : us_min(length, (1ULL << US_MIRROR_BALANCE_SHIFT) - within);
+    return us_step_one(child, offset, n, length);
+}
+
+#endif
