@@ -10,28 +10,9 @@
  * Sizes and offsets are bytes everywhere.
  */
 
-/** How a layer looks to the layer above it: the kernel's queue limits, stacked as blk_stack_limits() does. */
-export interface Geometry {
-  /** Smallest addressable unit, a power of two from 512 to 4096. */
-  logicalBlockBytes: number;
-  /** Unit the media write atomically, at least logicalBlockBytes. */
-  physicalBlockBytes: number;
-  /** Preferred smallest request; a multiple of physicalBlockBytes. */
-  ioMinBytes: number;
-  /** Preferred request for streaming; 0 when the layer has no preference. */
-  ioOptBytes: number;
-  /** 0 when the layer cannot discard. */
-  discardGranularityBytes: number;
-  /** 0 when the layer cannot discard. A discarded range reads as zeros in every layer we have. */
-  maxDiscardBytes: number;
-  /** 0 when the layer cannot write zeros without data. */
-  maxWriteZeroesBytes: number;
-  /** Whether a completed write needs a flush to be durable. */
-  volatileCache: boolean;
-  /** Whether a write may ask for its own durability (FUA). */
-  fua: boolean;
-  rotational: boolean;
-}
+import type { Geometry } from "../layers/geometry.js";
+
+export type { Geometry } from "../layers/geometry.js";
 
 export interface TableLayer {
   /** The name in the file, or PARENT.INDEX for a layer written in place. */

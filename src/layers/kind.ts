@@ -1,0 +1,84 @@
+/**
+ * What a layer type answers for itself. The registry is the one place that goes from a type's name to its kind;
+ * nothing else in src/ asks what type a layer is.
+ *
+ *   the compiler asks   children, check, sizeBytes, geometry, params, survivesReboot
+ *   the planner asks    place, keeps, copies, head        (do the bytes of a running stack stay where they are?)
+ */
+
+import type { DocPath, Finding } from "../spec/finding.js";
+import type { LayerSpecOf, LayerType } from "../spec/stack-spec.js";
+import type { Geometry } from "./geometry.js";
+import type { Media } from "./media.js";
+
+/** What a layer's target needs, by the names of its own page in docs; sizes in bytes. */
+export type Params = Record<string, string | number | boolean>;
+
+/** A layer as its parent sees it. */
+export interface Shape {
+  readonly name: string;
+  /** Bytes; null while the media have not been looked at and the file does not say. */
+  readonly sizeBytes: number | null;
+  readonly geometry: Geometry;
+  /** Whether the content is still there after a reboot. */
+  readonly survivesReboot: boolean;
+}
+
+/** One layer with what the compiler knows about its surroundings. */
+export interface LayerInput<T extends LayerType> {
+  readonly layer: LayerSpecOf<T>;
+  /** In the order of the members; empty for a leaf. */
+  readonly children: readonly Shape[];
+  /** A leaf's media, when somebody looked. */
+  readonly media: Media | undefined;
+}
+
+/** A layer of a table, as far as the planner's questions need it; a TableLayer is one. */
+export interface PlacedLayer {
+  readonly name: string;
+  readonly type: string;
+  readonly sizeBytes: number;
+  readonly params: Readonly<Params>;
+}
+
+/** A layer with all that is below it, devices that it opens included. */
+export interface Content {
+  readonly layer: PlacedLayer;
+  readonly children: readonly Content[];
+}
+
+/** Whether the first `bytes` bytes of `before` are at the same offsets of `after`. */
+export type Keeps = (before: Content, after: Content, bytes: number) => boolean;
+
+/** What is known about the content that a running or stopped stack has now. */
+export interface ContentFacts {
+  /** Whether this member of this mirror holds current data (dropped and half-copied ones don't). */
+  current(mirror: string, member: string): boolean;
+}
+
+export interface LayerKind<T extends LayerType> {
+  readonly type: T;
+  /** Names of the layers that this one is made of, in order. */
+  children(layer: LayerSpecOf<T>): readonly string[];
+  /** What is wrong with this layer on these children and media, and what is merely unwise. */
+  check(input: LayerInput<T>): Finding[];
+  /** Bytes; null when it cannot be known before the media are looked at. Never negative, maybe 0 on a bad layer. */
+  sizeBytes(input: LayerInput<T>): number | null;
+  geometry(input: LayerInput<T>): Geometry;
+  params(layer: LayerSpecOf<T>): Params;
+  survivesReboot(children: readonly Shape[]): boolean;
+
+  /** A leaf's media as text, equal for equal media; null for a layer that keeps no bytes itself. */
+  place(layer: PlacedLayer): string | null;
+  /** For two layers of this type; `keeps` answers for the children. */
+  keeps(before: Content, after: Content, bytes: number, keeps: Keeps, facts: ContentFacts): boolean;
+  /** The children that each hold all current bytes at the layer's own offsets. */
+  copies(content: Content, facts: ContentFacts): readonly Content[];
+  /** The child that the first bytes are taken from when the layer is made of existing media; undefined for a leaf. */
+  head(content: Content): Content | undefined;
+}
+
+/** Where an option stands in the document. */
+export function optionPath(layer: LayerSpecOf<LayerType>, ...rest: (string | number)[]): DocPath {
+  return [...layer.docPath, layer.type, ...rest];
+}
