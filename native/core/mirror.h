@@ -38,16 +38,17 @@ US_INLINE us_u32 us_mirror_count(us_u32 set) {
 US_INLINE struct us_step us_mirror_map(const struct us_live_layer *live, us_u32 nr, us_u32 op, us_u64 offset,
                                        us_u64 length) {
     /* A fan-out that reached nobody would be a write acknowledged and lost. */
-    if (op != US_OP_READ && op != US_OP_CACHE && live->writable == 0) return us_step_redirect();
+    if (op != US_OP_READ && op != US_OP_CACHE && US_READ_ONCE(live->writable) == 0) return us_step_redirect();
     if (op == US_OP_FLUSH) return us_step_all(nr, 0, 0);
 
     if (us_op_writes(op)) {
-        if (!(live->gate & US_LIVE_WRITE_OPEN)) return us_step_redirect();
-        if (offset < live->window_end && offset + length > live->window_start) return us_step_redirect();
+        if (!(US_READ_ONCE(live->gate) & US_LIVE_WRITE_OPEN)) return us_step_redirect();
+        us_u64 window_start = US_READ_ONCE(live->window_start), window_end = US_READ_ONCE(live->window_end);
+        if (offset < window_end && offset + length > window_start) return us_step_redirect();
         return us_step_all(nr, offset, length);
     }
 
-    us_u32 readable = live->readable;
+    us_u32 readable = US_READ_ONCE(live->readable);
     us_u32 choices = us_mirror_count(readable);
     if (choices == 0) return us_step_redirect();
     us_u32 child = us_mirror_nth(readable, choices == 1 ? 0 : us_mirror_hash(offset) % choices);

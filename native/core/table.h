@@ -62,7 +62,7 @@ struct us_table {
 
 struct us_live_layer {
     us_u32 readable; /* bit c: child c holds current data */
-    us_u32 writable; /* bit c: child c takes writes; a superset of readable */
+    us_u32 writable; /* bit c: child c takes writes; a superset of readable; all ones in layers but mirrors */
     us_u32 gate;     /* US_LIVE_* */
     us_u32 reserved;
     us_u64 window_start; /* writes that touch [window_start, window_end) are redirected: a resync copies there */

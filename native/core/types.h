@@ -16,6 +16,9 @@ typedef __UINT64_TYPE__ us_u64;
 #define US_SECTOR_SHIFT 9
 #define US_SECTOR_BYTES 512ULL
 
+/* A word that another thread may change: read it once, whole, here and now. */
+#define US_READ_ONCE(word) (*(const volatile __typeof__(word) *)&(word))
+
 #ifdef __bpf__
 /* An access whose index the compiler may not hoist above the bounds check that the verifier needs to see. */
 #define US_BOUND(index, limit) ({ us_u32 us_i = (index); __asm__ volatile("" : "+r"(us_i)); us_i & ((limit) - 1); })

@@ -85,7 +85,7 @@ US_INLINE enum us_walk_result us_walk_next(struct us_walk *walk, const struct us
         if (frame->fan_next < frame->fan_end) {
             us_u32 child = frame->fan_next++;
             int skipped = walk->op != US_OP_READ && walk->op != US_OP_CACHE &&
-                          !(live->layers[index].writable >> (child & 31) & 1);
+                          !(US_READ_ONCE(live->layers[index].writable) >> (child & 31) & 1);
             if (skipped) continue;
             us_u32 link = US_BOUND(layer->first_link + child, US_MAX_LINKS);
             if (walk->depth >= US_MAX_DEPTH) return US_WALK_BAD;

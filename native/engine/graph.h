@@ -9,36 +9,12 @@
 #include <nlohmann/json.hpp>
 
 #include "core/table.h"
+#include "engine/config.h"
+#include "targets/config_error.h"
+#include "targets/extent.h"
+#include "targets/geometry.h"
 
 namespace us {
-
-// What the compiler solved for a layer; see Geometry in src/compile/table.ts. Bytes.
-struct Geometry {
-    uint32_t logical_block = 512, physical_block = 512;
-    uint64_t io_min = 512, io_opt = 0;
-    uint64_t discard_granularity = 0, max_discard = 0, max_write_zeroes = 0;
-    bool volatile_cache = true, fua = true, rotational = false;
-};
-
-struct Export {
-    std::string name; // empty for a device without a name of its own
-    uint32_t root = 0;
-    bool read_only = false;
-};
-
-// One run of bytes with the same answer, for NBD's base:allocation. flags: bit 0 hole, bit 1 reads as zeros
-// (NBD protocol, "base:allocation metadata context").
-struct Extent {
-    uint64_t length = 0;
-    uint32_t flags = 0;
-};
-
-// config.json refused: code and message for one clear error, with the layer or path where known.
-struct ConfigError : std::runtime_error {
-    ConfigError(std::string code, const std::string &message, std::string layer = {}, std::string path = {})
-        : std::runtime_error(message), code(std::move(code)), layer(std::move(layer)), path(std::move(path)) {}
-    std::string code, layer, path;
-};
 
 class Graph {
   public:
@@ -48,13 +24,13 @@ class Graph {
     Graph(const Graph &) = delete;
     Graph &operator=(const Graph &) = delete;
 
-    // Opens and locks every leaf (waiting for a dead predecessor's requests to end: the fence), maps the live file
-    // with its in-flight slots for nr_queues × depth requests, and loads the mirror states. Throws ConfigError or
-    // std::system_error. zero_copy says that request buffers will be registered ones.
+    // Opens and locks every leaf (waiting for a dead predecessor's requests to end: the fence), maps the live
+    // file with its in-flight slots for nr_queues × depth requests, and loads the mirror states. Throws
+    // ConfigError or std::system_error.
     void open(uint32_t nr_queues, uint32_t depth);
 
-    // Makes equal again whatever a dead predecessor had in flight (mirrors), using `queue`'s ring. Called on the
-    // queue thread of queue 0 before anything is served; blocks until done. Throws std::system_error.
+    // Makes equal again whatever a dead predecessor had in flight (mirrors), using `queue`'s ring. Called on
+    // the queue thread of queue 0 before anything is served; blocks until done. Throws std::system_error.
     void settle(class Queue &queue);
 
     // Begins background work (resync of mirrors) on queue 0; call once serving. Returns at once.
@@ -63,7 +39,8 @@ class Graph {
     // Orderly end, after all queues have stopped: flushes, marks mirrors clean, closes leaves.
     void close();
 
-    // Whether every leaf works well with registered buffers: asynchronous, nothing served by memcpy or inline system calls.
+    // Whether every leaf works well with registered buffers: asynchronous, nothing served by memcpy or inline
+    // system calls.
     bool prefers_zero_copy() const;
 
     const us_table &table() const;
@@ -73,8 +50,8 @@ class Graph {
     const std::string &name(uint32_t layer) const;
     uint64_t size(uint32_t layer) const;
 
-    // Allocation of [offset, offset + length) of a layer, merged, at most max_extents (1 or more); covers a prefix.
-    // May block on metadata of the file system.
+    // Allocation of [offset, offset + length) of a layer, merged, at most max_extents (1 or more); covers a
+    // prefix. May block on metadata of the file system.
     std::vector<Extent> extents(uint32_t layer, uint64_t offset, uint64_t length, uint32_t max_extents);
 
     // For the control socket: "layers", "mirrors", per-queue counters. Any thread.
@@ -83,8 +60,11 @@ class Graph {
     // Takes a dropped member back: it becomes syncing. Any thread. Returns an error text, empty when done.
     std::string readd(const std::string &layer, const std::string &member);
 
+    // Any thread: one more failed operation of a layer; error is a positive errno.
+    void count_error(uint32_t layer, int error);
+
     struct Impl;
-    Impl &impl() { return *impl_; }
+    Impl &impl() const { return *impl_; }
 
   private:
     std::unique_ptr<Impl> impl_;

@@ -4,26 +4,30 @@
 //   Queue::submit    walks the table, submits the pieces, hands redirected parts to handlers
 //   done(request)    on the same queue thread, exactly once; error and good_bytes are set
 //
-// A request lives in an array of its frontend, indexed by tag: nothing is allocated per request on the fast path.
+// A request lives in an array of its frontend, indexed by tag: nothing is allocated per request on the fast
+// path.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #include "core/walk.h"
+#include "targets/io.h"
 
 namespace us {
 
-// Where a request's bytes are: memory of the server, or a buffer registered with the queue's ring (ublk zero copy).
+// Where a request's bytes are: memory of the server, or a buffer registered with the queue's ring (ublk zero
+// copy).
 struct Buffer {
     std::byte *data = nullptr; // nullptr: use fixed_index
     int32_t fixed_index = -1;
 };
 
 enum RequestFlag : uint32_t {
-    REQUEST_FUA = 1u << 0,       // durable before it completes
-    REQUEST_NO_UNMAP = 1u << 1,  // write zeroes: keep the blocks allocated
-    REQUEST_FAST_ONLY = 1u << 2, // write zeroes: -EOPNOTSUPP rather than writing zeros slowly (NBD_CMD_FLAG_FAST_ZERO)
+    REQUEST_FUA = IO_FUA,           // durable before it completes
+    REQUEST_NO_UNMAP = IO_NO_UNMAP, // write zeroes: keep the blocks allocated
+    REQUEST_FAST_ONLY =
+        IO_FAST_ONLY, // write zeroes: -EOPNOTSUPP rather than writing zeros slowly (NBD_CMD_FLAG_FAST_ZERO)
 };
 
 struct Request {
@@ -46,7 +50,12 @@ struct Request {
     uint32_t pending = 0;      // pieces and handlers under way
     bool walking = false;      // the walk still has pieces to yield
     bool failed_piece = false; // some piece failed: decide when the last one has ended
+    bool redirected =
+        false;             // a layer left the fast path: carry it out carefully when the last piece has ended
+    bool flushing = false; // the operation is done, and what it touched is being made durable
     Request *next_waiting = nullptr;
+
+    us_op walk_op() const { return flushing ? US_OP_FLUSH : op; }
 };
 
 } // namespace us

@@ -1,0 +1,254 @@
+// Client requests on the fast path: walk, place the pieces, gather the results.
+//
+//     submit ──walk──▶ piece, piece, …            one SQE each, or done on the spot
+//                 └──▶ redirect, failed piece     the request turns careful: once all pieces have ended,
+//                 execute.cc
+//                                                 carries it out again, step by step
+#include "engine/queue.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+
+#include "engine/graph.h"
+#include "engine/graph_impl.h"
+#include "engine/queue_impl.h"
+
+namespace us {
+
+namespace {
+
+// A request may go to many children at once; more pieces than these just wait for one another.
+constexpr uint32_t PIECES_PER_REQUEST = 4, MIN_PIECES = 256;
+
+bool moves_data(us_op op) {
+    return op == US_OP_READ || op == US_OP_WRITE;
+}
+
+bool valid(const Graph &graph, const Request &r) {
+    const us_table &table = graph.table();
+    if (r.root >= table.nr_layers || r.op > US_OP_CACHE) return false;
+    if (r.op == US_OP_FLUSH) return r.offset == 0 && r.length == 0;
+    uint64_t size = table.layers[r.root].size, block = graph.geometry(r.root).logical_block;
+    return r.length > 0 && r.offset <= size && r.length <= size - r.offset &&
+           (r.offset | r.length) % block == 0;
+}
+
+} // namespace
+
+Queue::Impl::Impl(Queue &owner, Graph &graph, const QueueOptions &options)
+    : queue(owner), graph(graph), options(options), counters(std::make_shared<QueueCounters>()) {
+    pieces.resize(std::max(MIN_PIECES, options.depth * PIECES_PER_REQUEST));
+    for (Piece &piece : pieces)
+        give_piece(&piece);
+    set_up_ring();
+    try {
+        register_resources();
+        wake_fd = eventfd(0, EFD_CLOEXEC);
+        if (wake_fd < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
+    } catch (...) {
+        io_uring_queue_exit(&ring);
+        throw;
+    }
+    graph.impl().add_queue(options.index, counters);
+}
+
+Queue::Impl::~Impl() {
+    io_uring_queue_exit(&ring);
+    close(wake_fd);
+}
+
+Piece *Queue::Impl::take_piece() {
+    Piece *piece = free_pieces;
+    if (piece) free_pieces = piece->next_free;
+    return piece;
+}
+
+void Queue::Impl::give_piece(Piece *piece) {
+    piece->next_free = free_pieces;
+    free_pieces = piece;
+}
+
+void Queue::Impl::submit(Request &request) {
+    busy++;
+    counters->in_flight.add(1);
+    request.error = 0;
+    request.good_bytes = request.length;
+    request.failed_piece = request.redirected = request.flushing = false;
+    if (!valid(graph, request)) {
+        request.error = -EINVAL;
+        request.good_bytes = 0;
+        finish(request);
+        return;
+    }
+    us_walk_begin(&request.walk, request.root, request.op, request.offset, request.length);
+    request.walking = true;
+    request.pending = 1; // the walk itself
+    walk(request);
+}
+
+void Queue::Impl::walk(Request &request) {
+    us_piece piece;
+    while (request.walking) {
+        switch (us_walk_next(&request.walk, &graph.table(), &graph.live(), &piece)) {
+        case US_WALK_PIECE:
+            if (!place(request, piece)) return;
+            break;
+        case US_WALK_END:
+            request.walking = false;
+            break;
+        case US_WALK_REDIRECT:
+            request.redirected = true;
+            request.walking = false;
+            break;
+        case US_WALK_BAD:
+            request.failed_piece = true;
+            request.error = -EIO;
+            request.good_bytes = 0;
+            request.walking = false;
+            break;
+        }
+    }
+    if (--request.pending == 0) settle_request(request);
+}
+
+bool Queue::Impl::place(Request &request, const us_piece &piece) {
+    Piece *p = take_piece();
+    if (!p) { // goes on with this very piece later
+        us_walk_push(&request.walk, piece.layer, piece.offset, piece.length, piece.buffer);
+        request.next_waiting = nullptr;
+        (waiting_last ? waiting_last->next_waiting : waiting_first) = &request;
+        waiting_last = &request;
+        return false;
+    }
+    p->request = &request;
+    p->buffer = piece.buffer;
+    p->queue = &queue;
+    p->leaf = graph.impl().leaves[piece.layer];
+    p->io = {request.walk_op(), request.flags, piece.offset, piece.length, {}};
+    if (moves_data(request.op))
+        p->io.buffer = IoBuffer{request.buffer.data, request.buffer.fixed_index, 0}.at(piece.buffer);
+    p->ended = [](LeafOp &op, int32_t error) {
+        auto &piece = static_cast<Piece &>(op);
+        Impl &impl = op.queue->impl();
+        Request &request = *piece.request;
+        impl.piece_ended(request, op, piece.buffer, error);
+        impl.give_piece(&piece);
+        if (--request.pending == 0) impl.settle_request(request);
+    };
+    int32_t error = 0;
+    if (start_leaf_op(*p, error)) {
+        request.pending++;
+        return true;
+    }
+    piece_ended(request, *p, piece.buffer, error);
+    give_piece(p);
+    return true;
+}
+
+void Queue::Impl::piece_ended(Request &request, const LeafOp &op, uint64_t buffer, int32_t error) {
+    if (error == 0) return;
+    uint64_t good = request.op == US_OP_FLUSH || request.flushing ? 0 : buffer + op.good;
+    if (request.failed_piece && good >= request.good_bytes) return;
+    request.failed_piece = true;
+    request.error = error;
+    request.good_bytes = good;
+}
+
+// All pieces have ended, and the walk too.
+void Queue::Impl::settle_request(Request &request) {
+    if (request.redirected && !request.failed_piece) {
+        request.error = -EIO;
+        request.good_bytes = 0;
+    }
+    bool zeroed = request.op == US_OP_DISCARD || request.op == US_OP_WRITE_ZEROES;
+    if (request.error == 0 && zeroed && (request.flags & REQUEST_FUA) && !request.flushing) {
+        // Only data can be written through: zeros made by the media need a flush to be durable.
+        request.flushing = true;
+        us_walk_begin(&request.walk, request.root, US_OP_FLUSH, 0, 0);
+        request.walking = true;
+        request.pending = 1;
+        walk(request);
+        return;
+    }
+    finish(request);
+}
+
+void Queue::Impl::finish(Request &request) {
+    busy--;
+    counters->in_flight.subtract(1);
+    counters->requests.add(1);
+    if (moves_data(request.op)) counters->bytes.add(request.good_bytes);
+    request.done(request);
+}
+
+void Queue::Impl::resume_waiting() {
+    while (waiting_first && free_pieces) {
+        Request *request = waiting_first;
+        waiting_first = request->next_waiting;
+        if (!waiting_first) waiting_last = nullptr;
+        walk(*request);
+    }
+}
+
+Queue::Queue(Graph &graph, const QueueOptions &options)
+    : impl_(std::make_unique<Impl>(*this, graph, options)) {
+    impl_->arm_wake();
+}
+
+Queue::~Queue() = default;
+
+void Queue::run() {
+    impl_->run_until([this] { return impl_->stopping.load(std::memory_order_acquire) && impl_->busy == 0; });
+}
+
+void Queue::stop() {
+    impl_->stopping.store(true, std::memory_order_release);
+    impl_->wake();
+}
+
+void Queue::post(std::function<void()> fn) {
+    {
+        std::lock_guard lock(impl_->posted_mutex);
+        impl_->posted.push_back(std::move(fn));
+    }
+    impl_->wake();
+}
+
+void Queue::submit(Request &request) {
+    impl_->submit(request);
+}
+
+io_uring_sqe *Queue::prepare(Completion &completion) {
+    io_uring_sqe *sqe = io_uring_get_sqe(&impl_->ring);
+    while (!sqe) {
+        int result = io_uring_submit(&impl_->ring);
+        impl_->counters->enters.add(1);
+        if (result < 0 && result != -EINTR && result != -EAGAIN && result != -EBUSY)
+            throw std::system_error(-result, std::generic_category(), "io_uring_enter");
+        sqe = io_uring_get_sqe(&impl_->ring);
+    }
+    sqe->user_data = reinterpret_cast<uintptr_t>(&completion);
+    return sqe;
+}
+
+uint32_t Queue::frontend_file() const {
+    return impl_->frontend_file;
+}
+io_uring &Queue::ring() {
+    return impl_->ring;
+}
+Graph &Queue::graph() {
+    return impl_->graph;
+}
+uint32_t Queue::index() const {
+    return impl_->options.index;
+}
+QueueCounters &Queue::counters() {
+    return *impl_->counters;
+}
+
+} // namespace us

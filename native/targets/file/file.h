@@ -1,0 +1,24 @@
+// file: a regular file, byte for byte.  memory: the same on a tmpfs, lost at reboot.
+#pragma once
+
+#include "targets/fd_leaf.h"
+
+namespace us {
+
+class FileLeaf : public FdLeaf {
+  public:
+    FileLeaf(LayerConfig config, bool memory) : FdLeaf(std::move(config)), memory_(memory) {}
+
+    us_type core_type() const override { return US_TYPE_FILE; }
+    void open(const OpenContext &context) override;
+    bool is_volatile() const override { return memory_; }
+
+  private:
+    void check_size() const;
+    void choose_direct();
+    void identify(const OpenContext &context);
+
+    bool memory_;
+};
+
+} // namespace us

@@ -1,0 +1,46 @@
+#include "targets/registry.h"
+
+#include <functional>
+#include <map>
+
+#include "targets/block/block.h"
+#include "targets/file/file.h"
+#include "targets/linear/linear.h"
+#include "targets/mirror/mirror.h"
+#include "targets/null/null.h"
+#include "targets/stripe/stripe.h"
+
+namespace us {
+
+namespace {
+
+using Maker = std::function<std::unique_ptr<Target>(LayerConfig)>;
+
+template <typename T> Maker make() {
+    return [](LayerConfig config) { return std::make_unique<T>(std::move(config)); };
+}
+
+const std::map<std::string, Maker> &makers() {
+    static const std::map<std::string, Maker> all = {
+        {"null", make<NullLeaf>()},
+        {"file", [](LayerConfig config) { return std::make_unique<FileLeaf>(std::move(config), false); }},
+        {"memory", [](LayerConfig config) { return std::make_unique<FileLeaf>(std::move(config), true); }},
+        {"block", make<BlockLeaf>()},
+        {"linear", make<LinearTarget>()},
+        {"stripe", make<StripeTarget>()},
+        {"mirror", make<MirrorTarget>()},
+    };
+    return all;
+}
+
+} // namespace
+
+std::unique_ptr<Target> make_target(const std::string &type, LayerConfig config) {
+    auto maker = makers().find(type);
+    if (maker == makers().end())
+        throw ConfigError("server-start",
+                          "layer \"" + config.name + "\" has the unknown type \"" + type + "\"", config.name);
+    return maker->second(std::move(config));
+}
+
+} // namespace us
