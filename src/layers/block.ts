@@ -1,3 +1,4 @@
+import { quote } from "../spec/place.js";
 import { type LayerKind, optionPath } from "./kind.js";
 import { blockFits, idealGeometry, leafAnswers, mediaGeometry, notEmpty, statedSize } from "./leaf.js";
 
@@ -21,7 +22,7 @@ export const block: LayerKind<"block"> = {
           at: "value",
           code: "path-missing",
           severity: "error",
-          message: `block device "${path}" of layer "${layer.name}" does not exist`,
+          message: `block device ${quote(path)} of layer "${layer.name}" does not exist`,
         },
       ];
     }

@@ -1,4 +1,5 @@
 import type { Finding } from "../spec/finding.js";
+import { quote } from "../spec/place.js";
 import { DEFAULT_MAX_DISCARD_BYTES, type Geometry, settle } from "./geometry.js";
 import { type LayerKind, optionPath } from "./kind.js";
 import {
@@ -30,6 +31,7 @@ function unseenGeometry(blockSize: number): Geometry {
 /** file: a regular file, byte for byte. */
 export const file: LayerKind<"file"> = {
   ...leafAnswers,
+  creatable: true,
   type: "file",
 
   check({ layer, media }) {
@@ -45,7 +47,7 @@ export const file: LayerKind<"file"> = {
         at: "value",
         code: "path-missing",
         severity: "error",
-        message: `file "${path}" of layer "${layer.name}" does not exist, and create: never forbids to make it`,
+        message: `file ${quote(path)} of layer "${layer.name}" does not exist, and create: never forbids to make it`,
       });
     } else if (!media.exists && size === null) {
       findings.push({
@@ -53,7 +55,7 @@ export const file: LayerKind<"file"> = {
         at: "value",
         code: "file-without-size",
         severity: "error",
-        message: `file "${path}" of layer "${layer.name}" does not exist, and no size says how to create it`,
+        message: `file ${quote(path)} of layer "${layer.name}" does not exist, and no size says how to create it`,
         hint: "correct the path, or add a size",
       });
     }
@@ -63,7 +65,7 @@ export const file: LayerKind<"file"> = {
         at: "value",
         code: "direct-unsupported",
         severity: "error",
-        message: `direct IO on "${path}" needs blocks of ${media.logicalBlockBytes} bytes, and layer "${layer.name}" has ${blockSize}`,
+        message: `direct IO on ${quote(path)} needs blocks of ${media.logicalBlockBytes} bytes, and layer "${layer.name}" has ${blockSize}`,
         expected: `blockSize: ${media.logicalBlockBytes}, or direct: auto`,
       });
     }

@@ -3,7 +3,7 @@
  * nothing else in src/ asks what type a layer is.
  *
  *   the compiler asks   children, check, sizeBytes, geometry, params, survivesReboot
- *   the planner asks    place, keeps, copies, head        (do the bytes of a running stack stay where they are?)
+ *   the planner asks    creatable, place, keeps, copies, head    (do the bytes of a running stack stay where they are?)
  */
 
 import type { DocPath, Finding } from "../spec/finding.js";
@@ -68,10 +68,21 @@ export interface LayerKind<T extends LayerType> {
   params(layer: LayerSpecOf<T>): Params;
   survivesReboot(children: readonly Shape[]): boolean;
 
+  /** Whether missing media are made by an apply: an empty file of the layer's size. */
+  readonly creatable: boolean;
   /** A leaf's media as text, equal for equal media; null for a layer that keeps no bytes itself. */
   place(layer: PlacedLayer): string | null;
-  /** For two layers of this type; `keeps` answers for the children. */
-  keeps(before: Content, after: Content, bytes: number, keeps: Keeps, facts: ContentFacts): boolean;
+  /**
+   * For two layers of this type; `keeps` answers for the children.
+   * @returns undefined when it cannot tell, and `copies` and `head` may: a copy of the one may head the other
+   */
+  keeps(
+    before: Content,
+    after: Content,
+    bytes: number,
+    keeps: Keeps,
+    facts: ContentFacts,
+  ): boolean | undefined;
   /** The children that each hold all current bytes at the layer's own offsets. */
   copies(content: Content, facts: ContentFacts): readonly Content[];
   /** The child that the first bytes are taken from when the layer is made of existing media; undefined for a leaf. */

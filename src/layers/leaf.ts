@@ -1,6 +1,7 @@
 /** What leaves have in common: geometry from the media, size checks, and their answers to the planner. */
 
 import type { Finding } from "../spec/finding.js";
+import { quote } from "../spec/place.js";
 import type { LayerSpecOf, LayerType } from "../spec/stack-spec.js";
 import { exactBytes } from "./bytes.js";
 import { DEFAULT_MAX_DISCARD_BYTES, type Geometry, MAX_LOGICAL_BLOCK_BYTES, settle } from "./geometry.js";
@@ -61,8 +62,8 @@ export function statedSize(
       code: shorter ? "file-too-small" : "size-differs",
       severity: shorter ? "error" : whenLonger,
       message: shorter
-        ? `"${path}" has ${exactBytes(media.sizeBytes)}, less than the ${exactBytes(size)} of layer "${layer.name}"`
-        : `"${path}" has ${exactBytes(media.sizeBytes)}; layer "${layer.name}" leaves ${media.sizeBytes - size} bytes at its end unused`,
+        ? `${quote(path)} has ${exactBytes(media.sizeBytes)}, less than the ${exactBytes(size)} of layer "${layer.name}"`
+        : `${quote(path)} has ${exactBytes(media.sizeBytes)}; layer "${layer.name}" leaves ${media.sizeBytes - size} bytes at its end unused`,
       expected: exactBytes(media.sizeBytes),
       ...(shorter && layer.type === "file"
         ? { hint: `state its real size, or make it longer first: truncate -s ${size} '${path}'` }
@@ -85,7 +86,7 @@ export function wholeBlocks(
       at: "value",
       code: "size-not-multiple",
       severity: "error",
-      message: `"${path}" has ${media.sizeBytes} bytes, which is not a multiple of the ${block}-byte blocks of layer "${layer.name}"`,
+      message: `${quote(path)} has ${media.sizeBytes} bytes, which is not a multiple of the ${block}-byte blocks of layer "${layer.name}"`,
       expected: `a length of ${Math.floor(media.sizeBytes / block) * block} or ${Math.ceil(media.sizeBytes / block) * block} bytes`,
     },
   ];
@@ -100,7 +101,7 @@ export function notEmpty(layer: LayerSpecOf<LayerType>, path: string, media: Med
       at: "value",
       code: "size-too-small",
       severity: "error",
-      message: `"${path}" of layer "${layer.name}" is empty`,
+      message: `${quote(path)} of layer "${layer.name}" is empty`,
     },
   ];
 }
@@ -114,13 +115,14 @@ export function blockFits(layer: LayerSpecOf<LayerType>, path: string, media: Me
       at: "value",
       code: "graph-mismatch",
       severity: "error",
-      message: `"${path}" has blocks of ${media.logicalBlockBytes} bytes, and layer "${layer.name}" can show ${MAX_LOGICAL_BLOCK_BYTES} at most`,
+      message: `${quote(path)} has blocks of ${media.logicalBlockBytes} bytes, and layer "${layer.name}" can show ${MAX_LOGICAL_BLOCK_BYTES} at most`,
     },
   ];
 }
 
 /** A leaf's answers about children, and to the planner: its bytes stay where the same place is still meant. */
 export const leafAnswers = {
+  creatable: false,
   children: () => [],
   keeps(this: Pick<LayerKind<LayerType>, "place">, before: Content, after: Content) {
     return this.place(before.layer) === this.place(after.layer);

@@ -48,6 +48,7 @@ export const linear: LayerKind<"linear"> = {
   geometry: ({ children }) => stacked(children).geometry,
   params: () => ({}),
   survivesReboot: (children) => children.every((child) => child.survivesReboot),
+  creatable: false,
   place: () => null,
 
   keeps(before, after, bytes, keeps) {
@@ -56,12 +57,12 @@ export const linear: LayerKind<"linear"> = {
       if (start >= bytes) return true;
       const successor = after.children[index];
       const wanted = Math.min(child.layer.sizeBytes, bytes - start);
-      if (successor === undefined || !keeps(child, successor, wanted)) return false;
+      if (successor === undefined || !keeps(child, successor, wanted)) return undefined;
       start += child.layer.sizeBytes;
       // What follows a member of another length begins at another offset.
-      if (start < bytes && successor.layer.sizeBytes !== child.layer.sizeBytes) return false;
+      if (start < bytes && successor.layer.sizeBytes !== child.layer.sizeBytes) return undefined;
     }
-    return start >= bytes;
+    return true;
   },
 
   copies: ({ children }) => (children.length === 1 ? children : []),

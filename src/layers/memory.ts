@@ -4,6 +4,7 @@ import { idealGeometry, leafAnswers, PAGE_BYTES } from "./leaf.js";
 /** memory: a tmpfs file in the run directory. It outlives server and controller, not a reboot. */
 export const memory: LayerKind<"memory"> = {
   ...leafAnswers,
+  creatable: true,
   type: "memory",
   check: () => [],
   sizeBytes: ({ layer }) => layer.options.size,

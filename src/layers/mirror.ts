@@ -52,15 +52,16 @@ export const mirror: LayerKind<"mirror"> = {
   geometry: ({ children }) => stacked(children).geometry,
   params: () => ({}),
   survivesReboot: (children) => children.some((child) => child.survivesReboot),
+  creatable: false,
   place: () => null,
 
   /**
    * The same mirror knows from its state which members are current: one that stays is enough, and new members are
    * copied. A member made of other layers is recognised by its name and its leaves alone: if it keeps its name but
-   * not its bytes, the mirror would take it for current.
+   * not its bytes, the mirror would take it for current, so this answer is final.
    */
   keeps(before, after, bytes, keeps, facts) {
-    if (before.layer.name !== after.layer.name) return false;
+    if (before.layer.name !== after.layer.name) return undefined;
     let kept = false;
     for (const member of before.children) {
       const successor = after.children.find((other) => other.layer.name === member.layer.name);

@@ -12,5 +12,4 @@ export const nullLayer: LayerKind<"null"> = {
   // There is nothing to lose.
   survivesReboot: () => true,
   place: () => null,
-  keeps: () => true,
 };

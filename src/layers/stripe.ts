@@ -79,19 +79,22 @@ export const stripe: LayerKind<"stripe"> = {
 
   params: (layer) => ({ chunkBytes: layer.options.chunk }),
   survivesReboot: (children) => children.every((child) => child.survivesReboot),
+  creatable: false,
   place: () => null,
 
   keeps(before, after, bytes, keeps) {
     const chunk = Number(before.layer.params.chunkBytes);
     const { children } = before;
-    if (after.layer.params.chunkBytes !== chunk || after.children.length !== children.length) return false;
+    if (after.layer.params.chunkBytes !== chunk || after.children.length !== children.length)
+      return undefined;
     const rows = Math.ceil(bytes / (chunk * children.length));
-    return children.every((child, index) => {
+    const kept = children.every((child, index) => {
       const successor = after.children[index];
       return (
         successor !== undefined && keeps(child, successor, Math.min(rows * chunk, child.layer.sizeBytes))
       );
     });
+    return kept || undefined;
   },
 
   copies: ({ children }) => (children.length === 1 ? children : []),
