@@ -1,0 +1,261 @@
+/**
+ * How the CLI and other programs talk to the controller: one HTTP request per question, over its unix socket.
+ *
+ *   const client = await openController({ start: "always" });
+ *   for await (const event of client.apply({ document, baseDir })) …    // last event: "done"; failures are thrown
+ */
+
+import { existsSync, readdirSync } from "node:fs";
+import { request as httpRequest, type IncomingMessage } from "node:http";
+import { StackError } from "../errors.js";
+import {
+  API_VERSION,
+  type ApplyRequest,
+  type ChangeEvent,
+  type Description,
+  type DiffReply,
+  type DiffRequest,
+  type ErrorReply,
+  type StopReply,
+  type Version,
+  type WaitCondition,
+} from "./api.js";
+import { buildId } from "./build-id.js";
+import { errorFromBody } from "./error-body.js";
+import { controllerSocket, type Paths, resolvePaths, stackFile, stacksDir } from "./paths.js";
+import { spawnController } from "./spawn-controller.js";
+import type { StatusItem, StatusList } from "./status-schema.js";
+
+export interface OpenOptions {
+  /**
+   * always: start a controller when none runs (apply, diff). ifStacks: only when there are stacks to look after
+   * (status, delete, wait). never: take what is there.
+   */
+  readonly start: "always" | "ifStacks" | "never";
+  readonly paths?: Paths;
+  /** Program and arguments of `controller run`; default: this package's own. */
+  readonly command?: readonly string[];
+  /** Our build; another build's controller is replaced. */
+  readonly build?: string;
+}
+
+export interface RequestOptions {
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * The controller of this user, started or replaced if need be.
+ * @returns null when none runs and `start` did not ask for one
+ * @throws StackError controller-unreachable when one should run and does not answer
+ */
+export async function openController(options: OpenOptions & { start: "always" }): Promise<ControllerClient>;
+export async function openController(options: OpenOptions): Promise<ControllerClient | null>;
+export async function openController(options: OpenOptions): Promise<ControllerClient | null> {
+  const paths = options.paths ?? resolvePaths();
+  const client = new ControllerClient(controllerSocket(paths));
+  const running = await client.versionIfRunning();
+  if (running !== null) {
+    const ours = options.build ?? buildId();
+    if (running.build === ours) return client;
+    if (options.start === "never" || running.stays) {
+      if (running.api === API_VERSION) return client;
+      throw new StackError(
+        "controller-unreachable",
+        `the controller (${running.version}, process ${running.pid}) speaks another protocol than this program`,
+      );
+    }
+    await client.stop();
+  }
+  if (options.start === "never" || (options.start === "ifStacks" && !hasStacks(paths))) return null;
+  await spawnController(paths, options.command);
+  return client;
+}
+
+/** Whether any stack was applied and not deleted. */
+export function hasStacks(paths: Paths): boolean {
+  const folder = stacksDir(paths);
+  return existsSync(folder) && readdirSync(folder).some((name) => existsSync(stackFile(paths, name)));
+}
+
+export class ControllerClient {
+  readonly #socket: string;
+
+  /** @param socket path of the controller's socket; nothing is connected before the first request */
+  constructor(socket: string) {
+    this.#socket = socket;
+  }
+
+  version(options?: RequestOptions): Promise<Version> {
+    return this.#ask("GET", "/v1/version", undefined, options);
+  }
+
+  /** @returns null when nobody listens */
+  async versionIfRunning(): Promise<Version | null> {
+    try {
+      return await this.version({ signal: AbortSignal.timeout(10_000) });
+    } catch (error) {
+      if (error instanceof StackError && error.details.listening === false) return null;
+      throw error;
+    }
+  }
+
+  list(options?: RequestOptions): Promise<StatusList> {
+    return this.#ask("GET", "/v1/stacks", undefined, options);
+  }
+
+  /** @throws StackError stack-unknown */
+  get(name: string, options?: RequestOptions): Promise<StatusItem> {
+    return this.#ask("GET", stackUrl(name), undefined, options);
+  }
+
+  /** Document and table of a stack. @throws StackError stack-unknown */
+  describe(name: string, options?: RequestOptions): Promise<Description> {
+    return this.#ask("GET", `${stackUrl(name)}/description`, undefined, options);
+  }
+
+  /**
+   * Waits until a stack is ready, or its mirrors are in sync.
+   * @throws StackError timeout with what it waits for, stack-failed, stack-unknown
+   */
+  wait(
+    name: string,
+    condition: WaitCondition,
+    timeoutMs: number,
+    options?: RequestOptions,
+  ): Promise<StatusItem> {
+    return this.#ask(
+      "GET",
+      `${stackUrl(name)}/wait?for=${condition}&timeoutMs=${timeoutMs}`,
+      undefined,
+      options,
+    );
+  }
+
+  /** The plan and warnings, changing nothing. @throws StackError with details.findings when the document is refused */
+  diff(request: DiffRequest, options?: RequestOptions): Promise<DiffReply> {
+    return this.#ask("POST", "/v1/diff", request, options);
+  }
+
+  /**
+   * Makes the host run a document. The change goes on when the caller leaves early.
+   * @returns events as they happen; the last one is "done"
+   * @throws StackError with details.findings when the document is refused, details.plan when the plan is blocked
+   */
+  apply(request: ApplyRequest, options?: RequestOptions): AsyncGenerator<ChangeEvent, void, void> {
+    return this.#change("POST", "/v1/apply", request, options);
+  }
+
+  /** Takes a stack down; data files stay. @throws StackError stack-unknown, device-in-use without force */
+  delete(
+    name: string,
+    { force = false, timeoutMs, signal }: RequestOptions & { force?: boolean; timeoutMs?: number } = {},
+  ): AsyncGenerator<ChangeEvent, void, void> {
+    const query = new URLSearchParams({ force: String(force) });
+    if (timeoutMs !== undefined) query.set("timeoutMs", String(timeoutMs));
+    return this.#change(
+      "DELETE",
+      `${stackUrl(name)}?${query}`,
+      undefined,
+      signal === undefined ? {} : { signal },
+    );
+  }
+
+  /** Ends the controller once changes under way are done, and waits for that; servers stay. */
+  async stop(options?: RequestOptions): Promise<StopReply> {
+    return this.#ask("POST", "/v1/stop", {}, options);
+  }
+
+  async *#change(
+    method: string,
+    url: string,
+    body: unknown,
+    options?: RequestOptions,
+  ): AsyncGenerator<ChangeEvent, void, void> {
+    const response = await this.#open(method, url, body, options);
+    if (!succeeded(response)) throw await failure(response);
+    for await (const line of linesOf(response)) {
+      const event = JSON.parse(line) as ChangeEvent;
+      if (event.event === "error") throw errorFromBody(event.error);
+      yield event;
+      if (event.event === "done") return;
+    }
+    throw new StackError(
+      "controller-unreachable",
+      "the controller ended before it answered; apply again to go on",
+    );
+  }
+
+  async #ask<T>(method: string, url: string, body: unknown, options?: RequestOptions): Promise<T> {
+    const response = await this.#open(method, url, body, options);
+    if (!succeeded(response)) throw await failure(response);
+    return JSON.parse(await textOf(response)) as T;
+  }
+
+  #open(method: string, url: string, body: unknown, options: RequestOptions = {}): Promise<IncomingMessage> {
+    const payload = body === undefined ? undefined : JSON.stringify(body);
+    return new Promise((resolve, reject) => {
+      const request = httpRequest(
+        {
+          socketPath: this.#socket,
+          method,
+          path: url,
+          agent: false,
+          headers: payload === undefined ? {} : { "content-type": "application/json" },
+          ...(options.signal === undefined ? {} : { signal: options.signal }),
+        },
+        resolve,
+      );
+      request.on("error", (error: NodeJS.ErrnoException) => reject(this.#unreachable(error)));
+      request.end(payload);
+    });
+  }
+
+  #unreachable(error: NodeJS.ErrnoException): Error {
+    if (error.name === "AbortError") return error;
+    const listening = error.code !== "ENOENT" && error.code !== "ECONNREFUSED";
+    const what = listening
+      ? `the controller at ${this.#socket} does not answer`
+      : `no controller listens at ${this.#socket}`;
+    return new StackError(
+      "controller-unreachable",
+      `${what}: ${error.message}`,
+      { listening },
+      { cause: error },
+    );
+  }
+}
+
+const stackUrl = (name: string) => `/v1/stacks/${encodeURIComponent(name)}`;
+const succeeded = (response: IncomingMessage) => (response.statusCode ?? 500) < 300;
+
+async function failure(response: IncomingMessage): Promise<StackError> {
+  const body = await textOf(response);
+  try {
+    return errorFromBody((JSON.parse(body) as ErrorReply).error);
+  } catch (error) {
+    return new StackError(
+      "internal",
+      `the controller answered ${response.statusCode}: ${body}`,
+      {},
+      { cause: error },
+    );
+  }
+}
+
+async function textOf(response: IncomingMessage): Promise<string> {
+  response.setEncoding("utf8");
+  let text = "";
+  for await (const piece of response) text += piece;
+  return text;
+}
+
+async function* linesOf(response: IncomingMessage): AsyncGenerator<string, void, void> {
+  response.setEncoding("utf8");
+  let rest = "";
+  for await (const piece of response) {
+    const lines = (rest + piece).split("\n");
+    rest = lines.pop() ?? "";
+    yield* lines.filter((line) => line !== "");
+  }
+  if (rest !== "") yield rest;
+}
