@@ -116,6 +116,11 @@ export const ERROR_GROUPS = {
     },
   },
   "The graph": {
+    "no-export": {
+      title: "A stack exports nothing",
+      cure: "Name at least one layer under spec.exports: without an export nobody can reach the data.",
+      exit: 2,
+    },
     "unknown-layer": {
       title: "A name that is no layer of this stack",
       cure: "Correct the name, or define the layer under spec.layers.",
@@ -206,6 +211,11 @@ export const ERROR_GROUPS = {
     "discard-lost": {
       title: "A member that cannot discard switches it off for the layer",
       cure: "Use members that all discard, or accept that freed space is not returned.",
+      exit: 2,
+    },
+    "volatile-member": {
+      title: "A member that a reboot empties makes its layer forget",
+      cure: "Use members that all survive a reboot, or put the memory layer into a mirror with one that does.",
       exit: 2,
     },
     "layered-without-ublk": {

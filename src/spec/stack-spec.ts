@@ -11,35 +11,45 @@
  */
 
 import type { DocPath } from "./finding.js";
+import type {
+  BlockLayer,
+  Export,
+  FileLayer,
+  LinearLayer,
+  Members,
+  MemoryLayer,
+  MirrorLayer,
+  NullLayer,
+  Size,
+  Spec,
+  StripeLayer,
+} from "./spec.gen.js";
 
-export type Compose = "fused" | "layered";
-export type Engine = "auto" | "native";
-export type Frontend = "auto" | "ublk" | "nbd";
-export type Direct = "auto" | "on" | "off";
-export type BlockSize = 512 | 1024 | 2048 | 4096;
+export type Compose = NonNullable<Spec["compose"]>;
+export type Engine = NonNullable<Spec["engine"]>;
+export type Frontend = NonNullable<Export["frontend"]>;
+
+/** A value of the document as it is here: a size in bytes, members as names, everything else as it was. */
+type Plain<V> = [V] extends [Members] ? readonly string[] : [Size] extends [V] ? number : V;
+
+/** Options with their defaults filled in; null stands for an absent one that has none. */
+type Filled<Options, WithoutDefault extends keyof Options = never> = {
+  readonly [Key in keyof Options]-?:
+    | Plain<NonNullable<Options[Key]>>
+    | (Key extends WithoutDefault ? null : never);
+};
 
 /** The options of each layer type, under the names of the YAML; sizes are bytes. */
 export interface LayerOptions {
-  file: {
-    readonly path: string;
-    /** null: as long as the file is. */
-    readonly size: number | null;
-    readonly direct: Direct;
-    readonly blockSize: BlockSize;
-    readonly create: "ifMissing" | "never";
-  };
-  block: {
-    readonly path: string;
-    /** null: as large as the device is. Otherwise the device must have exactly this size. */
-    readonly size: number | null;
-    readonly direct: Direct;
-  };
-  memory: { readonly size: number; readonly blockSize: BlockSize };
-  null: { readonly size: number; readonly blockSize: BlockSize };
-  /** Members are layer names, in order. */
-  linear: { readonly members: readonly string[] };
-  stripe: { readonly members: readonly string[]; readonly chunk: number };
-  mirror: { readonly members: readonly string[] };
+  /** size null: as long as the file is. */
+  file: Filled<FileLayer, "size">;
+  /** size null: as large as the device is; otherwise the device must have exactly this size. */
+  block: Filled<BlockLayer, "size">;
+  memory: Filled<MemoryLayer>;
+  null: Filled<NullLayer>;
+  linear: Filled<LinearLayer>;
+  stripe: Filled<StripeLayer>;
+  mirror: Filled<MirrorLayer>;
 }
 
 export type LayerType = keyof LayerOptions;
