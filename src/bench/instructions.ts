@@ -6,9 +6,9 @@
 import { spawn } from "node:child_process";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { compile } from "../compile/compile.js";
-import { parseStacks } from "../spec/index.js";
+import type { Media } from "../compile/media.js";
 import type { Row } from "./result.js";
+import { serverConfig } from "./server-config.js";
 
 const project = resolve(import.meta.dirname, "../..");
 
@@ -29,7 +29,7 @@ interface Contender {
 }
 
 const CONTENDERS: readonly Contender[] = [
-  { key: "null_blk", up: "dev=/dev/nullb0" },
+  { key: "null-blk", up: "dev=/dev/nullb0" },
   { key: "ublk-null", layers: { top: { null: { size: "1GiB" } } } },
   { key: "loop", up: "dev=$(losetup --direct-io=on --find --show /dev/nullb0)", down: "losetup -d $dev" },
   { key: "ublk-block", layers: { top: NULLB(0) } },
@@ -70,63 +70,27 @@ const JOBS = [
 
 /** Ours, the kernel's device for the same job, and the goal for ours/peer if one is set. */
 const COMPARISONS: readonly { ours: string; peer: string; goal?: number }[] = [
-  { ours: "ublk-null", peer: "null_blk" },
+  { ours: "ublk-null", peer: "null-blk" },
   { ours: "ublk-block", peer: "loop" },
   { ours: "ublk-stripe", peer: "dm-stripe" },
   { ours: "ublk-three", peer: "ublk-block", goal: 1.15 },
 ];
 
-/** What a server is given to serve these layers, made by the compiler itself. Paths are the guest's. */
-function serverConfig(contender: Contender, runDir: string): object {
-  const document = {
-    apiVersion: "ublk-stack/v1",
-    kind: "Stack",
-    metadata: { name: contender.key.replaceAll("_", "-") },
-    spec: {
-      layers: contender.layers,
-      exports: { data: { layer: "top", frontend: "ublk", ublk: { queues: 1 } } },
-    },
-  };
-  const { documents } = parseStacks(JSON.stringify(document), "bench");
-  const spec = documents[0]?.spec;
-  if (spec === undefined) throw new Error(`the benchmark's own stack ${contender.key} is not valid`);
-  const media = {
-    exists: true,
-    sizeBytes: 2 ** 31,
-    logicalBlockBytes: 512,
-    physicalBlockBytes: 512,
-    ioMinBytes: 512,
-    ioOptBytes: 0,
-    discardGranularityBytes: 0,
-    maxDiscardBytes: 0,
-    maxWriteZeroesBytes: 0,
-    volatileCache: false,
-    fua: false,
-    rotational: false,
-  };
-  const leaves = Object.entries(spec.layers).filter(([, layer]) => layer.type === "block");
-  const { table } = compile(spec, {
-    media: new Map(leaves.map(([name]) => [name, media])),
-    host: { ublk: true, cpus: 1 },
-  });
-  const [device] = table.devices;
-  const paths = Object.fromEntries(
-    (device?.layers ?? [])
-      .filter((layer) => layer.type === "block")
-      .map((layer) => [layer.name, String(layer.params.path)]),
-  );
-  const runtime = {
-    stack: table.stack,
-    runDir,
-    stateDir: runDir,
-    logFile: "",
-    paths,
-    tag: "5542000000000001",
-    bootId: "",
-    blank: [],
-  };
-  return { table: device, runtime };
-}
+/** What the guest's null_blk devices are to the compiler. */
+const NULLB_MEDIA: Media = {
+  exists: true,
+  sizeBytes: 2 ** 31,
+  logicalBlockBytes: 512,
+  physicalBlockBytes: 512,
+  ioMinBytes: 512,
+  ioOptBytes: 0,
+  discardGranularityBytes: 0,
+  maxDiscardBytes: 0,
+  maxWriteZeroesBytes: 0,
+  volatileCache: false,
+  fua: false,
+  rotational: false,
+};
 
 function guestScript(folder: string, ios: number): string {
   const server = join(project, "native/build/Release/ublk-stack-server");
@@ -181,7 +145,14 @@ export async function benchInstructions(
   try {
     for (const contender of CONTENDERS) {
       if (contender.layers === undefined) continue;
-      const config = serverConfig(contender, `/run/bench/${contender.key}`);
+      const spec = {
+        layers: contender.layers,
+        exports: { data: { layer: "top", frontend: "ublk", ublk: { queues: 1 } } },
+      };
+      const config = serverConfig(contender.key, spec, {
+        runDir: `/run/bench/${contender.key}`,
+        media: NULLB_MEDIA,
+      });
       await writeFile(join(folder, `${contender.key}.config.json`), JSON.stringify(config));
     }
     const script = join(folder, "guest.sh");

@@ -1,13 +1,17 @@
 /** A folder and a controller of their own for a benchmark, driven through the command line as a user would. */
-import { execFile } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { execFile, spawn } from "node:child_process";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import type { Readable } from "node:stream";
 import { promisify } from "node:util";
+import { median } from "./result.js";
+import { serverConfig } from "./server-config.js";
 
 const run = promisify(execFile);
 
 const CLI = resolve(import.meta.dirname, "../cli.js");
+const SERVER = resolve(import.meta.dirname, "../../native/build/Release/ublk-stack-server");
 
 /** Whether a program is installed. */
 export async function onPath(program: string): Promise<boolean> {
@@ -17,6 +21,27 @@ export async function onPath(program: string): Promise<boolean> {
   );
 }
 
+const MIB = 1 << 20;
+
+/** Milliseconds until the server says that it is ready; it is stopped again before this returns. */
+async function startServer(config: string): Promise<number> {
+  const begin = process.hrtime.bigint();
+  const child = spawn(SERVER, ["--config", config, "--ready-fd", "3"], {
+    stdio: ["ignore", "ignore", "ignore", "pipe"],
+  });
+  const ended = new Promise<void>((done) => child.once("close", () => done()));
+  let said = "";
+  for await (const data of child.stdio[3] as Readable) {
+    said += String(data);
+    if (said.includes('"ready"')) break;
+  }
+  const elapsed = Number(process.hrtime.bigint() - begin) / 1e6;
+  child.kill("SIGTERM");
+  await ended;
+  if (!/"ready": *true/.test(said)) throw new Error(`the server did not start: ${said.trim()}`);
+  return elapsed;
+}
+
 export interface Sandbox {
   folder: string;
   environment: NodeJS.ProcessEnv;
@@ -24,6 +49,9 @@ export interface Sandbox {
   delete(name: string): Promise<void>;
   uri(name: string, exportName: string): Promise<string>;
   status(name: string): Promise<unknown>;
+  controllerPid(): Promise<string>;
+  /** Median milliseconds from the start of a server process until it says that it serves. */
+  serverStartMs(rounds: number): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -63,6 +91,22 @@ export async function openSandbox(parent: string = tmpdir()): Promise<Sandbox> {
     },
     async status(name) {
       return JSON.parse(await cli("status", name, "-o", "json"));
+    },
+    controllerPid: () => readFile(join(folder, "run/controller.pid"), "utf8"),
+    async serverStartMs(rounds) {
+      const runDir = join(folder, "start");
+      await mkdir(runDir, { recursive: true });
+      const image = join(folder, "start.img");
+      await writeFile(image, Buffer.alloc(MIB));
+      const config = join(runDir, "config.json");
+      const spec = {
+        layers: { disk: { file: { path: image, size: MIB } } },
+        exports: { data: { layer: "disk", frontend: "nbd" } },
+      };
+      await writeFile(config, JSON.stringify(serverConfig("start", spec, { runDir })));
+      const times: number[] = [];
+      for (let round = 0; round < rounds; round++) times.push(await startServer(config));
+      return median(times);
     },
     async close() {
       await cli("delete", "--all");

@@ -1,0 +1,77 @@
+/** `ublk-stack bench`: ourselves against peers in one run, as a table, as JSON and as a chart. */
+
+import { mkdirSync, writeFileSync } from "node:fs";
+import { cpus, release } from "node:os";
+import { join } from "node:path";
+import { benchInstructions } from "../bench/instructions.js";
+import { benchLifecycle } from "../bench/lifecycle.js";
+import { benchNbd } from "../bench/nbd.js";
+import { renderChart, renderReport } from "../bench/report.js";
+import type { Report, Row } from "../bench/result.js";
+import { openSandbox, type Sandbox } from "../bench/sandbox.js";
+import type { ExitStatus, Invocation } from "./common/invocation.js";
+
+type Suite = (sandbox: Sandbox, progress: (text: string) => void) => Promise<Row[]>;
+
+/** How much is enough: quick shows that the benchmark works, full is what figures are quoted from. */
+function suites(quick: boolean): Record<string, Suite> {
+  return {
+    lifecycle: (sandbox, progress) =>
+      benchLifecycle(
+        sandbox,
+        quick ? { rounds: 1, idleSeconds: 2 } : { rounds: 5, idleSeconds: 20 },
+        progress,
+      ),
+    nbd: (sandbox, progress) =>
+      benchNbd(
+        sandbox,
+        quick
+          ? { rounds: 1, seconds: 1, sizeBytes: 64 << 20 }
+          : { rounds: 5, seconds: 4, sizeBytes: 1 << 30 },
+        progress,
+      ),
+    instructions: (_sandbox, progress) => benchInstructions({ ios: quick ? 500 : 20_000 }, progress),
+  };
+}
+
+export async function run({ options, rawOptions, terminal }: Invocation): Promise<ExitStatus> {
+  const chosen = rawOptions.suite as readonly string[] | undefined;
+  const quick = rawOptions.quick === true;
+  const progress = (text: string) => {
+    if (terminal.err.isTerminal) terminal.err.write(`\r\u001b[K${text}`);
+  };
+  const report: Report = {
+    version: 1,
+    machine: { cpus: cpus().length, kernel: release(), node: process.version },
+    rows: [],
+    skipped: [],
+  };
+  let failed = false;
+  for (const [name, suite] of Object.entries(suites(quick))) {
+    if (chosen !== undefined && !chosen.includes(name)) continue;
+    const sandbox = await openSandbox(rawOptions.folder as string | undefined);
+    try {
+      report.rows.push(...(await suite(sandbox, progress)));
+    } catch (error) {
+      // One suite that cannot run must not cost the figures of the others; it is reported, and so is the exit code.
+      failed = true;
+      report.skipped.push({ suite: name, reason: error instanceof Error ? error.message : String(error) });
+    } finally {
+      await sandbox.close();
+    }
+  }
+  progress("");
+  if (options.output === "json") {
+    terminal.out.line(JSON.stringify(report, null, 2));
+  } else {
+    terminal.out.line(renderReport(report, { color: terminal.out.colors.isColorSupported }));
+  }
+  const folder = rawOptions.save as string | undefined;
+  if (folder !== undefined) {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "bench.json"), `${JSON.stringify(report, null, 2)}\n`);
+    writeFileSync(join(folder, "bench.svg"), renderChart(report));
+    terminal.err.line(`written: ${join(folder, "bench.json")}, ${join(folder, "bench.svg")}`);
+  }
+  return failed ? 1 : 0;
+}
