@@ -4,7 +4,7 @@ import { kindOf } from "../layers/registry.js";
 import type { Finding } from "../spec/finding.js";
 import type { StackSpec } from "../spec/stack-spec.js";
 import type { Host } from "./media.js";
-import { byName, parentsFirst } from "./order.js";
+import { byName, childrenFirst, parentsFirst } from "./order.js";
 import type { PlacedExport, Placement } from "./placement.js";
 import type { SolvedShape } from "./solve.js";
 import { type Access, type Device, type DeviceExport, NBD_DEVICE, type TableLayer } from "./table.js";
@@ -36,8 +36,8 @@ export function assemble(parts: Parts): Device[] {
   const nbd = parts.placement.exports.filter((entry) => entry.frontend === "nbd");
   if (nbd.length > 0) devices.set(NBD_DEVICE, nbdDevice(parts, nbd));
 
-  const topDown = parentsFirst([...devices.keys()].sort(byName), (name) => devices.get(name)?.opens ?? []);
-  return topDown.reverse().flatMap((name) => devices.get(name) ?? []);
+  const bottomUp = childrenFirst([...devices.keys()].sort(byName), (name) => devices.get(name)?.opens ?? []);
+  return bottomUp.flatMap((name) => devices.get(name) ?? []);
 }
 
 function ublkDevice(parts: Parts, layer: string): Device {

@@ -2,6 +2,7 @@
 
 import { exactBytes } from "../layers/bytes.js";
 import { kindOf } from "../layers/registry.js";
+import { quote } from "../spec/place.js";
 import type { StackSpec } from "../spec/stack-spec.js";
 import { byName } from "./order.js";
 import { NBD_DEVICE, type Table, type TableLayer } from "./table.js";
@@ -36,11 +37,14 @@ export interface Graph {
   nodes: GraphNode[];
 }
 
+/** A path as it is where that fits a line of text, else in quotes. */
+const plain = (path: string): string => (/^[\w./@%+=:,~-]+$/.test(path) ? path : quote(path));
+
 type Params = Readonly<Record<string, string | number | boolean>>;
 
 const paramFacts = (params: Params): string[] =>
   Object.entries(params).flatMap(([key, value]) => {
-    if (key === "path") return [String(value)];
+    if (key === "path") return [plain(String(value))];
     if (key === "device") return [`device ${value}`];
     if (key.endsWith("Bytes") && typeof value === "number") {
       return [`${key.slice(0, -"Bytes".length)} ${exactBytes(value)}`];

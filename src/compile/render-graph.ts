@@ -32,9 +32,9 @@ export function graphText(graph: Graph): string {
     lines.push(`${indent}${last ? "└─" : "├─"} ${node.name}: ${words(node)}${host}${note}`);
     if (again) return;
     const below = `${indent}${last ? "   " : "│  "}`;
-    node.children.forEach((child, index) =>
-      draw(child, below, index === node.children.length - 1, node.device),
-    );
+    for (const [index, child] of node.children.entries()) {
+      draw(child, below, index === node.children.length - 1, node.device);
+    }
   };
 
   const unused = unreached(graph);
@@ -44,7 +44,7 @@ export function graphText(graph: Graph): string {
     draw(entry.root, last ? "   " : "│  ", true, null);
   });
   if (unused.length > 0) lines.push("└─ unused");
-  unused.forEach((id, index) => draw(id, "   ", index === unused.length - 1, null));
+  for (const [index, id] of unused.entries()) draw(id, "   ", index === unused.length - 1, null);
   return `${lines.join("\n")}\n`;
 }
 

@@ -72,13 +72,6 @@ export class Contents {
     }
     return shown;
   }
-
-  /** Every layer of every device. */
-  all(): Content[] {
-    return [...this.#devices.values()].flatMap((device) =>
-      device.layers.map((_, index) => this.of(device, index)),
-    );
-  }
 }
 
 /** The places that a content lies on, and whether each outlives a reboot. */
@@ -165,7 +158,7 @@ export function lossesBetween(
       ([place, lasting]) =>
         written.has(place) || (successor !== undefined && !lasting && !present.has(place)),
     );
-    if (!touched || fresh.all().some((layer) => keeps(content, layer, bytes))) return [];
+    if (!touched || [...shown.values()].some((other) => keeps(content, other, bytes))) return [];
     const gone = places.map(([place]) => place).filter((place) => lost.has(place));
     return [{ export: name, message: lossMessage(name, content, successor, gone) }];
   });

@@ -3,6 +3,7 @@
  * that stay but change are paused for that, and go on later in the same plan.
  */
 
+import { byName, parentsFirst } from "../compile/order.js";
 import type { Device } from "../compile/table.js";
 import { type Leaf, leavesOf } from "./content.js";
 import type { Observed } from "./observed.js";
@@ -12,15 +13,9 @@ type Verdicts = ReadonlyMap<string, Verdict>;
 
 /** Names of the observed devices, each before those that it opens. */
 export function topDown(observed: Observed): string[] {
-  const there = observed.devices.filter(isThere);
-  const order: string[] = [];
-  const visit = (name: string): void => {
-    if (order.includes(name)) return;
-    for (const other of there) if (other.table?.opens.includes(name)) visit(other.name);
-    order.push(name);
-  };
-  for (const device of [...there].sort((a, b) => (a.name < b.name ? -1 : 1))) visit(device.name);
-  return order;
+  const there = new Map(observed.devices.filter(isThere).map((device) => [device.name, device]));
+  const below = (name: string) => (there.get(name)?.table?.opens ?? []).filter((other) => there.has(other));
+  return parentsFirst([...there.keys()].sort(byName), below);
 }
 
 /**

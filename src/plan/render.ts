@@ -2,6 +2,7 @@
 
 import pc from "picocolors";
 import type { Table } from "../compile/table.js";
+import { quote } from "../spec/place.js";
 import type { Change } from "./diff.js";
 import { type Action, type ActionKind, hasChanges, type Impact, type Plan } from "./plan.js";
 
@@ -111,7 +112,7 @@ function deviceWords(name: string, table: Table | null): string {
 function fileWords(name: string, table: Table | null): string {
   const layer = table?.devices.flatMap((device) => device.layers).find((other) => other.name === name);
   const path = layer?.params.path;
-  return path === undefined ? `layer "${name}"` : `${path} for layer "${name}"`;
+  return path === undefined ? `layer "${name}"` : `${quote(String(path))} for layer "${name}"`;
 }
 
 function summaryLine(plan: Plan): string {
