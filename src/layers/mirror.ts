@@ -2,7 +2,7 @@ import type { LayerSpecOf } from "../spec/stack-spec.js";
 import { exactBytes } from "./bytes.js";
 import { misfitMembers, mixedMembers, wastedMembers } from "./findings.js";
 import { stackGeometry } from "./geometry.js";
-import { type Content, type LayerKind, optionPath, type Shape } from "./kind.js";
+import { type Content, type ContentFacts, type LayerKind, optionPath, type Shape } from "./kind.js";
 
 const stacked = (children: readonly Shape[]) => stackGeometry(children.map((child) => child.geometry));
 
@@ -31,6 +31,12 @@ function tooSmall(layer: LayerSpecOf<"mirror">, children: readonly Shape[]) {
           },
         ],
   );
+}
+
+/** Where nobody is current, nothing tells the members apart: each counts. */
+function currentMembers({ layer, children }: Content, facts: ContentFacts): readonly Content[] {
+  const current = children.filter((child) => facts.current(layer.name, child.layer.name));
+  return current.length > 0 ? current : children;
 }
 
 /** mirror: every member holds the same bytes, and nothing else: no metadata on the members. */
@@ -62,18 +68,18 @@ export const mirror: LayerKind<"mirror"> = {
    */
   keeps(before, after, bytes, keeps, facts) {
     if (before.layer.name !== after.layer.name) return undefined;
+    const current = currentMembers(before, facts);
     let kept = false;
     for (const member of before.children) {
       const successor = after.children.find((other) => other.layer.name === member.layer.name);
       if (successor === undefined) continue;
       const same = keeps(member, successor, bytes);
       if (!same && successor.children.length > 0) return false;
-      kept ||= same && facts.current(before.layer.name, member.layer.name);
+      kept ||= same && current.includes(member);
     }
     return kept;
   },
 
-  copies: ({ layer, children }, facts): Content[] =>
-    children.filter((child) => facts.current(layer.name, child.layer.name)),
+  copies: currentMembers,
   head: ({ children }) => children[0],
 };

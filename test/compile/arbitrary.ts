@@ -3,7 +3,7 @@
  *
  *   arbitraryStack()   a StackSpec: one to three trees, now and then a read-only leaf that several parents share,
  *                      exports of all roots and of some layers in the middle, on any frontend
- *   arbitraryTable()   the same, compiled on a host with ublk
+ *   arbitraryTable()   the same, compiled on a host with ublk; arbitraryVariants(): two of the same layers
  *
  * Every size is a multiple of 4 KiB and every leaf holds at least one of the largest chunks, so that no stack is
  * refused: what is tested is what becomes of valid stacks.
@@ -95,11 +95,21 @@ export function arbitraryWorld(): fc.Arbitrary<World> {
 
 /** Any valid table, of a host with ublk. */
 export function arbitraryTable(): fc.Arbitrary<Table> {
-  return arbitraryStack().map((spec) => {
-    const { table, findings } = compile(spec, { media: new Map(), host: { ublk: true, cpus: 2 } });
-    if (table === null) throw new Error(`refused: ${JSON.stringify(findings)}`);
-    return table;
+  return arbitraryStack().map(compileAny);
+}
+
+/** Two tables of the same layers: other exports, other frontends, other cuts. */
+export function arbitraryVariants(): fc.Arbitrary<[Table, Table]> {
+  return fc.tuple(choices, choices).map(([first, other]) => {
+    const { trees, shared } = first;
+    return [compileAny(buildStack(first)), compileAny(buildStack({ ...other, trees, shared }))];
   });
+}
+
+function compileAny(spec: StackSpec): Table {
+  const { table, findings } = compile(spec, { media: new Map(), host: { ublk: true, cpus: 2 } });
+  if (table === null) throw new Error(`refused: ${JSON.stringify(findings)}`);
+  return table;
 }
 
 interface Draft {

@@ -7,7 +7,7 @@ import type { Observed, ObservedDevice } from "../../src/plan/observed.js";
 import { hasChanges, plan } from "../../src/plan/plan.js";
 import { simulate } from "../../src/plan/simulate.js";
 import { isThere } from "../../src/plan/verdict.js";
-import { arbitraryTable } from "../compile/arbitrary.js";
+import { arbitraryTable, arbitraryVariants } from "../compile/arbitrary.js";
 import { running } from "./world.js";
 
 const RUNS = { numRuns: 200 };
@@ -30,36 +30,59 @@ const fate = fc.record({
   id: fc.option(fc.nat(5)),
 });
 
-/** Any stack that once ran, in any state it can be found in, with any files missing. */
-const world = fc
-  .record({
-    table: arbitraryTable(),
-    fates: fc.array(fate, { minLength: 12, maxLength: 12 }),
-    missing: fc.array(fc.boolean(), { minLength: 12, maxLength: 12 }),
-    applied: fc.boolean(),
-    dropped: fc.boolean(),
-  })
-  .map(({ table, fates, missing, applied, dropped }): Observed => {
-    const devices = table.devices.map((device, index) => {
-      const { unknown, id, ...rest } = fates[index % fates.length] ?? { unknown: false, id: null };
-      return running(device, { ...rest, id, ...(unknown ? { table: null } : {}) });
-    });
-    const names = Array.from({ length: 40 }, (_, i) => `l${i}`);
-    return {
-      devices,
-      leaves: new Map(names.map((name, i) => [name, missing[i % missing.length] ? "missing" : "present"])),
-      lastApplied: applied ? table : null,
-      notCurrent: new Map(dropped ? names.map((name) => [name, ["l0", "l2"]]) : []),
-    };
-  });
+interface Fates {
+  fates: {
+    phase: ObservedDevice["phase"];
+    server: ObservedDevice["server"];
+    unknown: boolean;
+    id: number | null;
+  }[];
+  missing: boolean[];
+  applied: boolean;
+  dropped: boolean;
+}
 
-const anyTable = fc.option(arbitraryTable(), { freq: 8 });
+const fates = fc.record({
+  fates: fc.array(fate, { minLength: 12, maxLength: 12 }),
+  missing: fc.array(fc.boolean(), { minLength: 12, maxLength: 12 }),
+  applied: fc.boolean(),
+  dropped: fc.boolean(),
+});
+
+/** A stack that once ran, in any state it can be found in, with any files missing. */
+function worldOf(table: Table, { fates, missing, applied, dropped }: Fates): Observed {
+  const devices = table.devices.map((device, index) => {
+    const { unknown = false, ...rest } = fates[index % fates.length] ?? {};
+    return running(device, { ...rest, ...(unknown ? { table: null } : {}) });
+  });
+  const names = Array.from({ length: 60 }, (_, i) => `l${i}`);
+  return {
+    devices,
+    leaves: new Map(names.map((name, i) => [name, missing[i % missing.length] ? "missing" : "present"])),
+    lastApplied: applied ? table : null,
+    notCurrent: new Map(dropped ? names.map((name) => [name, ["l0", "l2"]]) : []),
+  };
+}
+
+/** What is wanted and what is found: unrelated, or the same layers cut in another way, or going altogether. */
+const situation = fc
+  .tuple(
+    fc.oneof<fc.Arbitrary<[Table | null, Table]>[]>(
+      arbitraryVariants(),
+      arbitraryVariants(),
+      fc.tuple(arbitraryTable(), arbitraryTable()),
+      arbitraryTable().map((table) => [null, table]),
+    ),
+    fates,
+  )
+  .map(([[desired, ran], seen]): [Table | null, Observed] => [desired, worldOf(ran, seen)]);
+
 const ALLOW = { allowDataLoss: true, force: true };
 
 describe("every plan", () => {
   it("converges: after it, nothing is left to do", () => {
     fc.assert(
-      fc.property(anyTable, world, (desired, before) => {
+      fc.property(situation, ([desired, before]) => {
         const after = simulate(desired, before, plan(desired, before, ALLOW));
         const again = plan(desired, after);
         expect(again.actions.filter((action) => action.kind !== "none")).toEqual([]);
@@ -79,7 +102,7 @@ describe("every plan", () => {
 
   it("can be executed in its order: one holder for everything, nothing pulled from under a server", () => {
     fc.assert(
-      fc.property(anyTable, world, (desired, before) => {
+      fc.property(situation, ([desired, before]) => {
         const holders = new Holders(before);
         for (const action of plan(desired, before, ALLOW).actions) {
           if (action.device !== null) holders.act(action.kind, action.device, desired);
@@ -91,7 +114,7 @@ describe("every plan", () => {
 
   it("speaks of every device, is the same for the same world, and allows all when told to", () => {
     fc.assert(
-      fc.property(anyTable, world, (desired, before) => {
+      fc.property(situation, ([desired, before]) => {
         const first = plan(desired, before, ALLOW);
         expect(JSON.stringify(plan(desired, structuredClone(before), ALLOW))).toBe(JSON.stringify(first));
         expect(first.blocked).toEqual([]);
