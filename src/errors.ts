@@ -219,7 +219,7 @@ export const ERROR_GROUPS = {
       exit: 2,
     },
     "layered-without-ublk": {
-      title: "compose: layered needs ublk",
+      title: "A layered stack needs ublk",
       cure: "Nothing needs to be done: the stack is served fused, with the same data. Use a ublk export to have it layered.",
       exit: 2,
     },

@@ -1,7 +1,7 @@
 /** What must hold between the layers and exports of a document, whatever their types. */
 
 import type { Finding } from "./finding.js";
-import type { Graph, GraphExport, GraphLayer, GraphWalk, Reference } from "./graph.js";
+import type { Graph, GraphExport, GraphWalk, Reference } from "./graph.js";
 import { isName, nearestName } from "./names.js";
 import { nearest } from "./nearest.js";
 import { quote } from "./place.js";
@@ -31,7 +31,6 @@ export function checkGraph(graph: Graph, walk: GraphWalk, documentFitsSchema: bo
     ...checkCycles(walk),
     ...checkDepth(walk),
     ...checkExports(graph, walk, readOnly),
-    ...checkPaths(graph, readOnly),
   ];
   // With a name misspelt, the layer that was meant would seem unused.
   return documentFitsSchema && findings.length === 0 ? checkUnused(graph, walk) : findings;
@@ -163,35 +162,6 @@ function checkWritable(
       expected: "true",
     },
   ];
-}
-
-/** Paths are compared as texts: that two of them lead to one file is seen when they are opened. */
-function checkPaths(graph: Graph, readOnly: ReadonlySet<string>): Finding[] {
-  const findings: Finding[] = [];
-  const users = new Map<string, GraphLayer>();
-  for (const layer of graph.layers.values()) {
-    for (const { name, docPath } of layer.paths) {
-      const path = plainPath(name);
-      const first = users.get(path);
-      if (first === undefined) users.set(path, layer);
-      else if (!readOnly.has(layer.name) || !readOnly.has(first.name)) {
-        findings.push({
-          path: docPath,
-          at: "value",
-          code: "path-twice",
-          severity: "error",
-          message: `layer ${quote(first.name)} already uses ${quote(name)}`,
-          expected: "a path of its own for each layer that can be written",
-        });
-      }
-    }
-  }
-  return findings;
-}
-
-function plainPath(path: string): string {
-  const steps = path.split("/").filter((step) => step !== "" && step !== ".");
-  return `${path.startsWith("/") ? "/" : ""}${steps.join("/")}`;
 }
 
 function checkUnused(graph: Graph, walk: GraphWalk): Finding[] {

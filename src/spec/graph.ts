@@ -20,8 +20,6 @@ export interface GraphLayer {
   readonly members: readonly Reference[];
   /** As written; see effectivelyReadOnly() in graph-checks for what holds. */
   readonly readOnly: boolean;
-  /** The path options of its types, where they are texts. */
-  readonly paths: readonly Reference[];
 }
 
 export interface GraphExport {
@@ -72,11 +70,8 @@ function addLayer(layers: Map<string, GraphLayer>, name: string, docPath: DocPat
   const types = entriesOf(body).filter(([key]) => key !== "readOnly");
   const members: Reference[] = [];
   const inPlace: { name: string; docPath: DocPath; body: unknown }[] = [];
-  const paths: Reference[] = [];
   for (const [type, options] of types) {
     if (!isMapping(options)) continue;
-    if (typeof options.path === "string")
-      paths.push({ name: options.path, docPath: [...docPath, type, "path"] });
     if (!Array.isArray(options.members)) continue;
     for (const [index, member] of options.members.entries()) {
       const memberPath = [...docPath, type, "members", index];
@@ -94,7 +89,6 @@ function addLayer(layers: Map<string, GraphLayer>, name: string, docPath: DocPat
     types: types.map(([type]) => type),
     members,
     readOnly: isMapping(body) && body.readOnly === true,
-    paths,
   });
   for (const child of inPlace) addLayer(layers, child.name, child.docPath, child.body);
 }

@@ -99,7 +99,7 @@ function duplicateStack(name: string): Finding {
   };
 }
 
-/** Level by level and without recursion, so that no depth can end the process. */
+/** Level by level and without recursion, so that no depth exhausts the stack. */
 function isNestedDeeper(value: unknown, levels: number): boolean {
   let level: unknown[] = [value];
   for (let depth = 0; level.length > 0; depth++) {

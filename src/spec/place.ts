@@ -50,3 +50,9 @@ function ofEach(keys: DocPath): string {
     .toReversed()
     .join("");
 }
+
+/** `chunk of stripe "wide" is`, `members of linear "all" are`. */
+export function describePlaceIs(path: DocPath): string {
+  const plural = /^(members|queues|layers|exports)$/.test(String(path.at(-1)));
+  return `${describePlace(path)} ${plural ? "are" : "is"}`;
+}

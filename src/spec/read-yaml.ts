@@ -2,7 +2,7 @@
  * From text to plain JSON values with the place of every key and value.
  *
  * The text is hostile until proven otherwise: its size, its nesting and what its aliases expand to are bounded before
- * anything recurses over it. (The composer recurses; at the end of the stack it would not throw but end the process.)
+ * anything recurses over it. (The composer recurses; at the end of the stack it would not throw but abort.)
  */
 
 import {
@@ -17,11 +17,13 @@ import {
   type Node,
   type ParsedNode,
   Parser,
+  type Scalar,
 } from "yaml";
 import { nearest } from "./nearest.js";
 import { quote } from "./place.js";
 import { type Problem, problemAt, type Remark } from "./problem.js";
 import { type OffsetRange, SourceMap, type SourceNode, type SourceText } from "./source.js";
+import { describeSyntaxError } from "./syntax-errors.js";
 
 /** Bytes of a text, and values of one document with its aliases written out. */
 export const TEXT_BYTES_MAX = 2 ** 20;
@@ -30,6 +32,8 @@ const VALUES_MAX = 50_000;
 export const NESTING_MAX = 64;
 /** The parser's stack holds up to four tokens for a level of ours. */
 const PARSER_STACK_MAX = 4 * NESTING_MAX;
+/** Of more in one document the first were the cause. */
+const SYNTAX_ERRORS_MAX = 20;
 /** Tags that say what the core schema would find anyway. */
 const PLAIN_TAGS = new Set(
   ["str", "int", "float", "bool", "null", "map", "seq"].map((tag) => `tag:yaml.org,2002:${tag}`),
@@ -122,7 +126,8 @@ function reportSyntax(document: Document.Parsed, source: SourceText, report: Rep
   const { explicit, version } = document.directives.yaml;
   const start = document.range?.[0] ?? 0;
   if (explicit && version !== "1.2") {
-    report([start, start], {
+    const directive = source.text.lastIndexOf("%YAML", start);
+    report([directive, directive + `%YAML ${version}`.length], {
       code: "unsupported-yaml",
       message: `YAML ${version} reads some words differently`,
       expected: "YAML 1.2, without a %YAML directive",
@@ -131,33 +136,15 @@ function reportSyntax(document: Document.Parsed, source: SourceText, report: Rep
   }
   // What follows a syntax error on the same line is its echo.
   let lastLine = 0;
-  for (const error of [...document.errors].sort((a, b) => a.pos[0] - b.pos[0])) {
-    const { line } = source.span(error.pos);
+  const errors = [...document.errors].sort((a, b) => a.pos[0] - b.pos[0]);
+  for (const error of errors.slice(0, SYNTAX_ERRORS_MAX)) {
+    const { range, ...remark } = describeSyntaxError(error, document, source.text);
+    const { line } = source.span(range);
     if (line === lastLine) continue;
     lastLine = line;
-    report(error.pos, { code: "yaml-syntax", ...syntaxWords(error.code, error.message) });
+    report(range, { code: "yaml-syntax", ...remark });
   }
   return document.errors.length > 0;
-}
-
-/** The parser's words for the mistakes that people make most are about YAML's grammar; ours are about the mistake. */
-function syntaxWords(code: string, message: string): Pick<Remark, "message" | "expected" | "hint"> {
-  switch (code) {
-    case "TAB_AS_INDENT":
-      return { message: "a tab indents this line", expected: "spaces" };
-    case "BLOCK_AS_IMPLICIT_KEY":
-      return {
-        message: "a second ': ' on one line",
-        expected: "one key and its value, or a mapping in { }",
-        hint: "text that holds ': ' needs quotes",
-      };
-    case "BAD_SCALAR_START":
-      return { message: "a plain value cannot start with this character", expected: "the value in quotes" };
-    default: {
-      const first = message.charAt(0).toLowerCase();
-      return { message: `${first}${message.slice(1)}`.replaceAll(/\s+/g, " ") };
-    }
-  }
 }
 
 interface Read {
@@ -173,7 +160,8 @@ class Reader {
   /** Nodes that are being read: an alias to one of them would never end. */
   private readonly open = new Set<Node>();
   private values = 0;
-  private aliases = 0;
+  /** The alias that stands in the text where others are followed from. */
+  private outerAlias: OffsetRange | undefined;
 
   constructor(source: SourceText, report: Report) {
     this.source = source;
@@ -190,12 +178,11 @@ class Reader {
     if (node.tag !== undefined && !PLAIN_TAGS.has(node.tag)) {
       this.report(range, {
         code: "unsupported-yaml",
-        message: `the tag ${quote(node.tag)} has no meaning in a stack`,
+        message: `the tag ${quote(node.tag.replace(/^tag:yaml\.org,2002:/, "!!"))} has no meaning in a stack`,
         expected: "a value without a tag",
       });
-      return this.leaf(null, range, key);
     }
-    if (isScalar(node)) return this.leaf(node.value, range, key);
+    if (isScalar(node)) return this.leaf(plainValue(node), range, key);
     this.open.add(node);
     const read = isMap(node)
       ? this.readMap(node.items, range, key, depth)
@@ -209,7 +196,6 @@ class Reader {
   }
 
   private readAlias(name: string, range: OffsetRange, key: OffsetRange | undefined, depth: number): Read {
-    this.aliases += 1;
     const target = this.anchors.get(name);
     if (target === undefined) {
       const suggestion = nearest(name, this.anchors.keys());
@@ -227,7 +213,10 @@ class Reader {
       });
       throw new Unreadable();
     }
+    const outer = this.outerAlias;
+    this.outerAlias ??= range;
     const { value, node } = this.read(target, undefined, depth);
+    this.outerAlias = outer;
     // What is wrong inside is shown where it is written; what is wrong with the whole, where it is used.
     return { value, node: { key, value: range, children: node.children } };
   }
@@ -276,14 +265,23 @@ class Reader {
   }
 
   private refuseSize(range: OffsetRange, depth: number): never {
-    if (this.aliases > 0) {
-      this.report(range, { code: "too-many-aliases", message: "aliases make this document too large" });
+    if (this.outerAlias !== undefined) {
+      this.report(this.outerAlias, {
+        code: "too-many-aliases",
+        message: "aliases make this document too large",
+      });
     } else {
       const what = depth > NESTING_MAX ? "nested too deeply" : "too large";
       this.report(range, { code: "input-too-large", message: `this document is ${what}` });
     }
     throw new Unreadable();
   }
+}
+
+/** Values that only a tag can make (dates, binary) are read as the text they were written as. */
+function plainValue(node: Scalar): unknown {
+  const { value } = node;
+  return typeof value === "object" && value !== null ? (node.source ?? "") : value;
 }
 
 function rangeOf(node: Node | null): OffsetRange | undefined {

@@ -9,7 +9,7 @@ import { type ErrorCode, isErrorCode } from "../errors.js";
 import type { DocPath, Finding } from "./finding.js";
 import { nearestName } from "./names.js";
 import { nearest } from "./nearest.js";
-import { describePlace, describeValue, quote } from "./place.js";
+import { describePlace, describePlaceIs, describeValue, quote } from "./place.js";
 import type { BrokenByteRule } from "./schema-check.js";
 import { formatSize, nearestSize } from "./size.js";
 
@@ -106,7 +106,7 @@ function tooFew({ error, schema, path }: Context): Said[] {
   return [
     {
       code: codeOf(schema, "out-of-range"),
-      message: `${describePlace(path)} is empty`,
+      message: `${describePlaceIs(path)} empty`,
       expected: error.params.limit === 1 ? "at least one entry" : `at least ${error.params.limit} entries`,
     },
   ];
@@ -115,8 +115,8 @@ function tooFew({ error, schema, path }: Context): Said[] {
 function tooMany({ error, value, schema, path }: Context): Said[] {
   return [
     {
-      code: codeOf(schema, "out-of-range"),
-      message: `${describePlace(path)} has ${Array.isArray(value) ? value.length : "too many"} entries`,
+      code: schema.title === "Members" ? "too-many-members" : "out-of-range",
+      message: `there are ${Array.isArray(value) ? value.length : "too many"} ${describePlace(path)}`,
       expected: `at most ${error.params.limit}`,
     },
   ];
@@ -209,7 +209,7 @@ function wrongType({ value, schema, path }: Context): Said[] {
   return [
     {
       code: scalar ? codeOf(schema, "wrong-type") : "wrong-type",
-      message: value === null ? `${place} is empty` : `${place} is ${describeValue(value)}`,
+      message: value === null ? `${place} empty` : `${place} ${describeValue(value)}`,
       expected: String(schema.errorMessage ?? kinds.map((kind) => KIND_WORDS.get(kind) ?? kind).join(" or ")),
       ...(suggestion === undefined ? {} : { suggestion }),
     },

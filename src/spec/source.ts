@@ -48,7 +48,9 @@ export class SourceText {
 
   /** The span that starts at an offset and ends with the range or its first line, whichever comes first. */
   span([start, end]: OffsetRange): Span {
-    const offset = Math.min(Math.max(start, 0), this.text.length);
+    let offset = Math.min(Math.max(start, 0), this.text.length);
+    // What is missing or badly indented is shown at the first thing that is there.
+    while (this.text[offset] === " ") offset += 1;
     const line = this.lineOf(offset);
     const lineStart = this.lineStarts[line - 1] ?? 0;
     const before = this.text.slice(lineStart, offset);
