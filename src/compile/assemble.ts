@@ -47,14 +47,16 @@ function ublkDevice(parts: Parts, layer: string): Device {
   )?.spec;
   const readOnly = usage.readOnly(layer);
   const queues = entry?.ublk.queues ?? Math.min(host.cpus, DEFAULT_MAX_QUEUES);
+  const { layers, opens } = layersBelow(parts, [{ layer, readOnly }], layer);
   return {
     name: layer,
     frontend: "ublk",
-    ...layersBelow(parts, [{ layer, readOnly }], layer),
+    layers,
     exports: [{ name: entry?.name ?? null, root: 0, readOnly }],
     ublk: { queues, depth: entry?.ublk.depth ?? DEFAULT_DEPTH, id: entry?.ublk.id ?? -1 },
     nbd: null,
     access: entry === undefined ? { ...PRIVATE } : ublkAccess(entry, readOnly),
+    opens,
   };
 }
 
@@ -71,9 +73,9 @@ function ublkAccess(entry: PlacedExport["spec"], readOnly: boolean): Access {
 function nbdDevice(parts: Parts, entries: readonly PlacedExport[]): Device {
   const { spec } = parts;
   const roots = entries.map((entry): Root => ({ layer: entry.spec.layer, readOnly: entry.readOnly }));
-  const below = layersBelow(parts, roots, null);
+  const { layers, opens } = layersBelow(parts, roots, null);
   const exports = entries.map((entry): DeviceExport => {
-    const root = below.layers.findIndex((layer) => layer.name === entry.spec.layer);
+    const root = layers.findIndex((layer) => layer.name === entry.spec.layer);
     return { name: entry.spec.name, root, readOnly: entry.readOnly };
   });
   const first = entries[0]?.spec;
@@ -81,11 +83,12 @@ function nbdDevice(parts: Parts, entries: readonly PlacedExport[]): Device {
   return {
     name: NBD_DEVICE,
     frontend: "nbd",
-    ...below,
+    layers,
     exports,
     ublk: null,
     nbd: { socket: spec.nbd.socket, tcp: spec.nbd.tcp },
     access: { owner: access.owner, group: access.group, mode: access.mode },
+    opens,
   };
 }
 

@@ -5,7 +5,7 @@ import { kindOf } from "../layers/registry.js";
 import { quote } from "../spec/place.js";
 import type { StackSpec } from "../spec/stack-spec.js";
 import { byName } from "./order.js";
-import { NBD_DEVICE, type Table, type TableLayer } from "./table.js";
+import type { Table, TableLayer } from "./table.js";
 import { usageOf } from "./usage.js";
 
 export interface GraphNode {
@@ -104,8 +104,11 @@ export function graphOfTable(table: Table): Graph {
   const exports = table.devices.flatMap((device) =>
     device.exports.flatMap(({ name, readOnly, root }): GraphExport[] => {
       if (name === null) return [];
-      const frontend = device.name === NBD_DEVICE ? "nbd" : "ublk";
-      return [{ name, frontend, readOnly, root: id(device.name, device.layers[root]?.name ?? "") }];
+      const { frontend } = device;
+      // Where the layer above writes through a ublk device, its node's mode makes the export read-only.
+      const closed = frontend === "ublk" && (Number.parseInt(device.access.mode, 8) & 0o222) === 0;
+      const shown = id(device.name, device.layers[root]?.name ?? "");
+      return [{ name, frontend, readOnly: readOnly || closed, root: shown }];
     }),
   );
   return { stack: table.stack, exports: exports.sort((a, b) => byName(a.name, b.name)), nodes };

@@ -7,7 +7,7 @@ import type { StackSpec } from "../../src/spec/stack-spec.js";
 import { arbitraryStack, arbitraryWorld } from "./arbitrary.js";
 import { expectSoundTable } from "./table-rules.js";
 
-const RUNS = { numRuns: 150 };
+const RUNS = { numRuns: 100 };
 
 /** The table, or null where the only complaint is that this host has no ublk. */
 function tableOf(spec: StackSpec, world: Parameters<typeof compile>[1]): Table | null {

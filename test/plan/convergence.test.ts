@@ -10,7 +10,7 @@ import { isThere } from "../../src/plan/verdict.js";
 import { arbitraryTable, arbitraryVariants } from "../compile/arbitrary.js";
 import { running } from "./world.js";
 
-const RUNS = { numRuns: 200 };
+const RUNS = { numRuns: 100 };
 
 /** What may have happened to a device since it was brought up. */
 const fate = fc.record({
