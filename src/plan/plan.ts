@@ -160,12 +160,12 @@ export function plan(desired: Table | null, observed: Observed, options: PlanOpt
     });
   }
 
-  const losing = new Set(losses.map((loss) => loss.export));
+  const losing = showing(wanted, new Set(losses.map((loss) => loss.export)));
   for (const device of wanted) {
     const verdict = verdicts.get(device.name);
     if (verdict === undefined) continue;
-    const destroys = showsAny(device, losing, desired);
-    const impact = destroys && verdict.kind !== "none" ? "destroys-data" : verdict.impact;
+    const destroys = losing.has(device.name) && verdict.kind !== "none";
+    const impact = destroys ? "destroys-data" : verdict.impact;
     actions.push({
       kind: verdict.kind,
       device: device.name,
@@ -192,9 +192,14 @@ function openedWithin(name: string, observed: Observed): boolean {
   );
 }
 
-/** Whether a device shows one of these exports, itself or to those above it. */
-function showsAny(device: Device, exports: ReadonlySet<string>, table: Table | null): boolean {
-  if (device.exports.some((entry) => entry.name !== null && exports.has(entry.name))) return true;
-  const above = table?.devices.filter((other) => other.opens.includes(device.name)) ?? [];
-  return above.some((other) => showsAny(other, exports, table));
+/** The devices that show one of these exports, and those below them. */
+function showing(devices: readonly Device[], exports: ReadonlySet<string>): Set<string> {
+  const names = new Set<string>();
+  for (const device of [...devices].reverse()) {
+    const shows = device.exports.some((entry) => entry.name !== null && exports.has(entry.name));
+    if (!shows && !names.has(device.name)) continue;
+    names.add(device.name);
+    for (const below of device.opens) names.add(below);
+  }
+  return names;
 }
