@@ -1,0 +1,50 @@
+// The server's control socket: a thread that answers JSON lines, and takes SIGTERM.
+//
+// One JSON object per line, one reply line per request, in order: see "control.sock" in native/README.md.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+namespace us {
+
+// All run on the control thread.
+struct ControlHandlers {
+    std::function<nlohmann::json()> status;
+    std::function<void()> stop; // any number of times
+    // An error text, empty when done.
+    std::function<std::string(const std::string &layer, const std::string &member)> readd;
+};
+
+class ControlSocket {
+  public:
+    // Binds FOLDER/control.sock, only for its owner, in place of a stale one. Throws std::system_error. No
+    // path is needed from here on.
+    ControlSocket(const std::string &folder, ControlHandlers handlers);
+    // Ends the thread and removes the socket.
+    ~ControlSocket();
+    ControlSocket(const ControlSocket &) = delete;
+    ControlSocket &operator=(const ControlSocket &) = delete;
+
+    // Starts answering.
+    void start();
+    // From here on SIGTERM and SIGINT call handlers.stop instead of ending the process. The caller's thread
+    // and those that it started must have both blocked.
+    void take_signals();
+
+  private:
+    struct Client;
+    void run();
+    bool receive(Client &client); // false: gone
+    bool send(Client &client);
+    nlohmann::json answer(const std::string &line);
+
+    ControlHandlers handlers_;
+    int folder_fd_ = -1, listen_fd_ = -1, wake_fd_ = -1, signal_fd_ = -1;
+    std::thread thread_;
+};
+
+} // namespace us

@@ -1,0 +1,71 @@
+#include "server/service.h"
+
+#include "frontends/nbd/server.h"
+#include "frontends/ublk/device.h"
+
+namespace us {
+
+using nlohmann::json;
+
+namespace {
+
+class UblkService : public Service {
+  public:
+    UblkService(Graph &graph, const json &config, Progress progress)
+        : graph_(graph), device_(graph, config, std::move(progress)) {}
+
+    void prepare() override {
+        device_.observe();
+        graph_.open(device_.nr_queues(), device_.depth());
+        device_.acquire();
+    }
+    void start() override { device_.start(); }
+    void stop() override { device_.stop(); }
+    void join() override { device_.join(); }
+
+    std::optional<uint32_t> device_id() const override { return device_.id(); }
+    json exports() const override {
+        json list = json::array();
+        // Who has a block device open is the kernel's knowledge: no count of clients.
+        for (const Export &exported : graph_.exports())
+            if (!exported.name.empty()) list.push_back({{"name", exported.name}});
+        return list;
+    }
+    const char *copy_mode() const override { return device_.copy_mode(); }
+
+  private:
+    Graph &graph_;
+    ublk::Device device_;
+};
+
+class NbdService : public Service {
+  public:
+    NbdService(Graph &graph, const json &config) : graph_(graph), server_(graph, config) {}
+
+    void prepare() override {
+        graph_.open(NbdServer::nr_queues(), NbdServer::queue_depth);
+        server_.listen();
+    }
+    void start() override { server_.start(); }
+    void stop() override { server_.stop(); }
+    void join() override { server_.join(); }
+
+    std::optional<uint32_t> device_id() const override { return std::nullopt; }
+    json exports() const override { return server_.status().at("exports"); }
+    const char *copy_mode() const override { return "nbd"; }
+
+  private:
+    Graph &graph_;
+    NbdServer server_;
+};
+
+} // namespace
+
+std::unique_ptr<Service> make_service(Graph &graph, const json &config, Progress progress) {
+    std::string frontend = config.at("table").value("frontend", "");
+    if (frontend == "ublk") return std::make_unique<UblkService>(graph, config, std::move(progress));
+    if (frontend == "nbd") return std::make_unique<NbdService>(graph, config);
+    throw ConfigError("bad-value", "table.frontend is neither ublk nor nbd, but \"" + frontend + "\"");
+}
+
+} // namespace us
