@@ -7,7 +7,8 @@ import { nearest } from "./nearest.js";
 import { quote } from "./place.js";
 import { MAX_DEPTH } from "./stack-spec.js";
 
-/** Beyond so many layers a name is not compared with all of them: the cost grows with the square. */
+/** Names that are compared with all of so many layers: the cost grows with the square. */
+const SUGGEST_NAMES_MAX = 100;
 const SUGGEST_LAYERS_MAX = 500;
 
 /**
@@ -47,13 +48,23 @@ function checkReferences(graph: Graph): Finding[] {
   const corrected = new Set([...graph.layers.keys()].filter((name) => !isName(name)).map(nearestName));
   return [...members, ...exported]
     .filter(({ reference: { name } }) => isName(name) && !graph.layers.has(name) && !corrected.has(name))
-    .map(({ reference, user }) => unknownLayer(graph, reference, user));
+    .map(({ reference, user }, index) =>
+      unknownLayer(
+        graph,
+        reference,
+        user,
+        index < SUGGEST_NAMES_MAX && graph.layers.size <= SUGGEST_LAYERS_MAX,
+      ),
+    );
 }
 
-function unknownLayer(graph: Graph, reference: Reference, user: string | null): Finding {
-  const names = [...graph.layers.keys()].filter((name) => isName(name) && name !== user);
-  const few = names.length <= SUGGEST_LAYERS_MAX;
-  const suggestion = few ? nearest(reference.name, names) : undefined;
+function unknownLayer(graph: Graph, reference: Reference, user: string | null, suggest: boolean): Finding {
+  const suggestion = suggest
+    ? nearest(
+        reference.name,
+        [...graph.layers.keys()].filter((name) => isName(name) && name !== user),
+      )
+    : undefined;
   return {
     path: reference.docPath,
     at: "value",

@@ -15,6 +15,7 @@ const DEFINITIONS = STACK_SCHEMA.$defs as Readonly<
 /** @param document fits the schema, has its defaults, and its graph has no errors */
 export function normalise(document: StackDocument, graph: Graph, walk: GraphWalk): StackSpec {
   const { metadata, spec } = document;
+  const nbd = given(spec.nbd);
   const readOnly = effectivelyReadOnly(walk);
   const layers = [...graph.layers.values()].map((layer) =>
     normaliseLayer(layer, valueAt(document, layer.docPath), readOnly.has(layer.name)),
@@ -24,12 +25,18 @@ export function normalise(document: StackDocument, graph: Graph, walk: GraphWalk
   );
   return {
     name: metadata.name,
-    compose: spec.compose ?? "fused",
-    engine: spec.engine ?? "auto",
-    nbd: { socket: spec.nbd?.socket ?? null, tcp: spec.nbd?.tcp ?? null },
+    compose: given(spec.compose),
+    engine: given(spec.engine),
+    nbd: { socket: nbd.socket ?? null, tcp: nbd.tcp ?? null },
     layers: new Map(layers.map((layer) => [layer.name, layer])),
     exports: new Map(exports.map((one) => [one.name, one])),
   };
+}
+
+/** What the schema has a default for, and validation has therefore filled in. */
+function given<T>(value: T | undefined): T {
+  if (value === undefined) throw new RangeError("the schema lost a default");
+  return value;
 }
 
 function valueAt(document: StackDocument, path: DocPath): Record<string, unknown> {
@@ -63,20 +70,21 @@ function normaliseLayer(layer: GraphLayer, body: Record<string, unknown>, readOn
 }
 
 function normaliseExport(name: string, body: Export, mustBeReadOnly: boolean): ExportSpec {
+  const ublk = given(body.ublk);
   const account = (who: Account | undefined) => (who === undefined ? null : String(who));
   return {
     name,
     layer: body.layer,
-    frontend: body.frontend ?? "auto",
+    frontend: given(body.frontend),
     readOnly: mustBeReadOnly || body.readOnly === true,
     ublk: {
-      queues: body.ublk?.queues ?? null,
-      depth: body.ublk?.depth ?? 128,
-      id: body.ublk?.id ?? null,
+      queues: ublk.queues ?? null,
+      depth: given(ublk.depth),
+      id: ublk.id ?? null,
     },
     owner: account(body.owner),
     group: account(body.group),
-    mode: (body.mode ?? "0600").padStart(4, "0"),
+    mode: given(body.mode).padStart(4, "0"),
     docPath: ["spec", "exports", name],
   };
 }

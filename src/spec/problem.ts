@@ -41,11 +41,27 @@ export function problemAt(file: string, span: Span, remark: Remark): Problem {
   };
 }
 
+/** Problems that are told of one document: whoever has more starts with these. */
+const PROBLEMS_MAX = 100;
+
 /** Gives findings about one document their places in its text, ordered as in the text, each said once. */
 export function toProblems(findings: readonly Finding[], source: SourceMap): Problem[] {
   return orderProblems(
-    findings.map((finding) => problemAt(source.file, source.locate(finding.path, finding.at), finding)),
+    withinLimit(findings).map((finding) =>
+      problemAt(source.file, source.locate(finding.path, finding.at), finding),
+    ),
   );
+}
+
+/** The first remarks, errors before warnings; the last of them says how many are left out, if any are. */
+export function withinLimit<R extends Remark>(remarks: readonly R[]): R[] {
+  const rest = remarks.length - PROBLEMS_MAX;
+  if (rest <= 0) return [...remarks];
+  const errors = remarks.filter(({ severity }) => severity === "error");
+  const warnings = remarks.filter(({ severity }) => severity === "warning");
+  const told = [...errors, ...warnings].slice(0, PROBLEMS_MAX);
+  const last = told.pop();
+  return last === undefined ? told : [...told, { ...last, hint: `${rest} more are not shown` }];
 }
 
 /** By place; the same remark at the same place (a part that is used twice through an alias) is said once. */

@@ -15,19 +15,19 @@ import {
   isSeq,
   Lexer,
   type Node,
-  type ParsedNode,
   Parser,
   type Scalar,
 } from "yaml";
 import { nearest } from "./nearest.js";
 import { quote } from "./place.js";
-import { type Problem, problemAt, type Remark } from "./problem.js";
+import { type Problem, problemAt, type Remark, withinLimit } from "./problem.js";
 import { type OffsetRange, SourceMap, type SourceNode, type SourceText } from "./source.js";
 import { describeSyntaxError } from "./syntax-errors.js";
 
 /** Bytes of a text, and values of one document with its aliases written out. */
 export const TEXT_BYTES_MAX = 2 ** 20;
 const VALUES_MAX = 50_000;
+const DOCUMENTS_MAX = 256;
 /** Collections inside each other; the deepest valid stack has 26. */
 export const NESTING_MAX = 64;
 /** The parser's stack holds up to four tokens for a level of ours. */
@@ -56,15 +56,27 @@ export interface YamlText {
 /** Thrown and caught in this file: nothing that follows in this document would make sense. */
 class Unreadable extends Error {}
 
+type Report = (range: OffsetRange, remark: Omit<Remark, "severity">) => void;
+type Reported = Remark & { range: OffsetRange };
+
 /** Reads all documents of a text. Never throws, whatever the text. */
 export function readYaml(source: SourceText): YamlText {
   const problems: Problem[] = [];
-  const report = (range: OffsetRange, remark: Omit<Remark, "severity">) => {
-    problems.push(problemAt(source.file, source.span(range), { severity: "error", ...remark }));
+  // Places are looked up for what will be told only: that takes as long as the line is.
+  let reported: Reported[] = [];
+  const report: Report = (range, remark) => reported.push({ range, severity: "error", ...remark });
+  const tell = () => {
+    const told = withinLimit(reported).map(({ range, ...remark }) =>
+      problemAt(source.file, source.span(range), remark),
+    );
+    problems.push(...told);
+    reported = [];
+    return told.length > 0;
   };
   // A character is at least a byte: the cheap test spares the exact one for most of what is too large.
   if (source.text.length > TEXT_BYTES_MAX || new TextEncoder().encode(source.text).length > TEXT_BYTES_MAX) {
     report([0, 0], { code: "input-too-large", message: "the text is too large", expected: "at most 1MiB" });
+    tell();
     return { documents: [], problems };
   }
   const tokens = readTokens(source.text);
@@ -74,6 +86,7 @@ export function readYaml(source: SourceText): YamlText {
       message: "collections are nested too deeply",
       expected: `at most ${NESTING_MAX} levels`,
     });
+    tell();
     return { documents: [], problems };
   }
   const composer = new Composer({
@@ -86,16 +99,28 @@ export function readYaml(source: SourceText): YamlText {
     logLevel: "silent",
   });
   const documents: YamlDocument[] = [];
+  let count = 0;
   for (const document of composer.compose(tokens.tokens)) {
-    if (reportSyntax(document, source, report)) continue;
+    count += 1;
+    if (count > DOCUMENTS_MAX) {
+      report(rangeOf(document.contents) ?? [0, 0], {
+        code: "input-too-large",
+        message: "there are too many documents in this text",
+        expected: `at most ${DOCUMENTS_MAX}`,
+      });
+      tell();
+      break;
+    }
+    if (reportSyntax(document, source, report)) {
+      tell();
+      continue;
+    }
     const { contents } = document;
     if (contents === null || (isScalar(contents) && contents.value === null)) continue;
-    const before = problems.length;
-    try {
-      const { value, node } = new Reader(source, report).read(contents);
-      documents.push({ value, source: new SourceMap(source, node), hasProblems: problems.length > before });
-    } catch (error) {
-      if (!(error instanceof Unreadable)) throw error;
+    const read = new Reader(source, report).readDocument(contents);
+    const hasProblems = tell();
+    if (read !== null) {
+      documents.push({ value: read.value, source: new SourceMap(source, read.node), hasProblems });
     }
   }
   if (documents.length === 0 && problems.length === 0) {
@@ -104,6 +129,7 @@ export function readYaml(source: SourceText): YamlText {
       message: "there is no stack in this text",
       expected: "apiVersion: ublk-stack/v1",
     });
+    tell();
   }
   return { documents, problems };
 }
@@ -118,8 +144,6 @@ function readTokens(text: string): { tokens: CST.Token[]; tooDeepAt: number | nu
   for (const token of parser.end()) tokens.push(token);
   return { tokens, tooDeepAt: null };
 }
-
-type Report = (range: OffsetRange, remark: Omit<Remark, "severity">) => void;
 
 /** @returns whether there was anything that makes the rest of the document doubtful */
 function reportSyntax(document: Document.Parsed, source: SourceText, report: Report): boolean {
@@ -139,7 +163,7 @@ function reportSyntax(document: Document.Parsed, source: SourceText, report: Rep
   const errors = [...document.errors].sort((a, b) => a.pos[0] - b.pos[0]);
   for (const error of errors.slice(0, SYNTAX_ERRORS_MAX)) {
     const { range, ...remark } = describeSyntaxError(error, document, source.text);
-    const { line } = source.span(range);
+    const line = source.lineAt(range[0]);
     if (line === lastLine) continue;
     lastLine = line;
     report(range, { code: "yaml-syntax", ...remark });
@@ -168,7 +192,17 @@ class Reader {
     this.report = report;
   }
 
-  read(node: ParsedNode | Node | null, key?: OffsetRange, depth = 0): Read {
+  /** @returns null if the document cannot be made sense of, which has been reported */
+  readDocument(contents: Node): Read | null {
+    try {
+      return this.read(contents);
+    } catch (error) {
+      if (error instanceof Unreadable) return null;
+      throw error;
+    }
+  }
+
+  private read(node: Node | null, key?: OffsetRange, depth = 0): Read {
     const range = rangeOf(node) ?? key ?? [0, 0];
     if (node === null) return this.leaf(null, range, key);
     if (isAlias(node)) return this.readAlias(node.source, range, key, depth);
@@ -245,7 +279,7 @@ class Reader {
           code: "duplicate-key",
           message: `the key ${quote(text)} stands twice in this mapping`,
           expected: "each key once",
-          hint: `the first stands on line ${this.source.span(children.get(text)?.key ?? range).line}`,
+          hint: `the first stands on line ${this.source.lineAt((children.get(text)?.key ?? range)[0])}`,
         });
       } else {
         entries.set(text, value);

@@ -51,7 +51,7 @@ export class SourceText {
     let offset = Math.min(Math.max(start, 0), this.text.length);
     // What is missing or badly indented is shown at the first thing that is there.
     while (this.text[offset] === " ") offset += 1;
-    const line = this.lineOf(offset);
+    const line = this.lineAt(offset);
     const lineStart = this.lineStarts[line - 1] ?? 0;
     const before = this.text.slice(lineStart, offset);
     const atFault = this.text.slice(offset, Math.min(end, lineStart + this.line(line).length)).trimEnd();
@@ -63,7 +63,8 @@ export class SourceText {
     };
   }
 
-  private lineOf(offset: number): number {
+  /** The line that an offset is on, from 1. */
+  lineAt(offset: number): number {
     let low = 0;
     let high = this.lineStarts.length;
     while (high - low > 1) {

@@ -15,13 +15,11 @@ function holds(text: string): void {
   const { documents, problems } = parseStacks(text, "s.yaml");
   const lines = text.split("\n");
   if (documents.length === 0) expect(problems.length).toBeGreaterThan(0);
-  for (const { line, column, length, message } of problems) {
-    expect(line).toBeGreaterThanOrEqual(1);
-    expect(line).toBeLessThanOrEqual(lines.length);
-    expect(column).toBeGreaterThanOrEqual(1);
-    expect(column + length).toBeLessThanOrEqual([...(lines[line - 1] ?? "")].length + 2);
-    expect(message).not.toBe("");
-  }
+  const outside = problems.filter(({ line, column, length }) => {
+    const letters = [...(lines[line - 1] ?? "")].length;
+    return line < 1 || line > lines.length || column < 1 || length < 1 || column + length > letters + 2;
+  });
+  expect(outside).toEqual([]);
   const rendered = renderProblems(problems, text, { color: false });
   expect(rendered).not.toMatch(/[^\P{Cc}\n]/u);
 }
@@ -184,6 +182,7 @@ describe("hostile input only makes problems:", () => {
       "names that do not exist",
       `spec:\n  layers:\n${Array.from({ length: 1000 }, (_, n) => `    l${n}: { linear: { members: [m${n}] } }\n`).join("")}`,
     ],
+    ["keys of one name on one line", `{${"a: 1, ".repeat(20_000)}}`],
     ["unknown keys", Array.from({ length: 4000 }, (_, n) => `key-${n}: 1\n`).join("")],
   ];
 

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, it } from "vitest";
-import { checkDocument, STACK_SCHEMA } from "../../src/spec/index.js";
+import { checkDocument, MAX_MEMBERS, STACK_SCHEMA } from "../../src/spec/index.js";
 
 const root = resolve(import.meta.dirname, "../..");
 
@@ -72,6 +72,11 @@ describe("the published schema", async () => {
       .concat(all.map(([, schema]) => schema))
       .filter((schema) => schema.type === "object" && schema.additionalProperties === undefined);
     expect(open).toEqual([]);
+  });
+
+  it("limits members as the program says it does", () => {
+    const { members } = STACK_SCHEMA.$defs as { members: { maxItems: number } };
+    expect(members.maxItems).toBe(MAX_MEMBERS);
   });
 
   it("gives each layer an example that is valid", () => {

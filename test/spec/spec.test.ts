@@ -229,3 +229,12 @@ describe("places of later findings", () => {
     expect(locate(["spec", "compose"], "value")).toBe("4:1+4");
   });
 });
+
+describe("more mistakes than anybody reads at once", () => {
+  it("are cut off, and the last one told says how many are left", () => {
+    const lines = Array.from({ length: 250 }, (_, n) => `l${n}: { linear: { members: [m${n}x] } }`);
+    const { problems } = parseStacks(withLayers("a: { null: { size: 512 } }", ...lines), "s.yaml");
+    expect(problems.length).toBe(100);
+    expect(problems.at(-1)?.hint).toBe("150 more are not shown");
+  });
+});

@@ -256,6 +256,19 @@ describe("a mistake in the text", () => {
     `);
   });
 
+  it("more documents than anybody runs", () => {
+    const text = withLayers("a: { null: { size: 512 } }");
+    const texts = Array.from({ length: 300 }, (_, n) => text.replace("name: s", `name: s${n}`));
+    expect(report(texts.join("---\n"))).toMatchInlineSnapshot(`
+      "
+      s.yaml:2049:1: error: there are too many documents in this text [input-too-large]
+           |
+      2049 | apiVersion: ublk-stack/v1
+           | ^^^^^^^^^^^^^^^^^^^^^^^^^ expected at most 256
+      "
+    `);
+  });
+
   it("nothing", () => {
     expect(report("")).toMatchInlineSnapshot(`
       "
