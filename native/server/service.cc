@@ -26,9 +26,9 @@ class UblkService : public Service {
     std::optional<uint32_t> device_id() const override { return device_.id(); }
     json exports() const override {
         json list = json::array();
-        // Who has a block device open is the kernel's knowledge: no count of clients.
+        // Who has a block device open is the kernel's knowledge.
         for (const Export &exported : graph_.exports())
-            if (!exported.name.empty()) list.push_back({{"name", exported.name}});
+            if (!exported.name.empty()) list.push_back({{"name", exported.name}, {"clients", nullptr}});
         return list;
     }
     const char *copy_mode() const override { return device_.copy_mode(); }

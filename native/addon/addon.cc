@@ -1,0 +1,24 @@
+// The addon's face to JavaScript: names and functions, no logic. src/native.ts is its only loader.
+#define NAPI_VERSION 8
+#include <napi.h>
+
+#include "addon/ublk.h"
+#include "addon/uring_probe.h"
+
+namespace {
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+    using Function = Napi::Value (*)(const Napi::CallbackInfo &);
+    const std::pair<const char *, Function> functions[] = {
+        {"features", us::addon::features},  {"getDevInfo", us::addon::get_dev_info},
+        {"listDevs", us::addon::list_devs}, {"stopDev", us::addon::stop_dev},
+        {"delDev", us::addon::del_dev},     {"uringProbe", us::addon::uring_probe},
+    };
+    for (const auto &[name, function] : functions)
+        exports.Set(name, Napi::Function::New(env, function, name));
+    return exports;
+}
+
+NODE_API_MODULE(ublk_stack, init)
+
+} // namespace

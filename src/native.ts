@@ -1,0 +1,79 @@
+/**
+ * The only loader of the native addon. Its functions never block the thread of JavaScript: each does its work on
+ * another one and returns a promise.
+ */
+
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import { StackError } from "./errors.js";
+
+/** A ublk device as the driver describes it (struct ublksrv_ctrl_dev_info). */
+export interface UblkDevice {
+  /** The N of /dev/ublkbN. */
+  readonly id: number;
+  readonly state: "dead" | "live" | "quiesced" | "fail-io" | "unknown";
+  /** ublksrv_flags, the server's own word: 16 hex digits. Ours hold the owner tag. */
+  readonly tag: string;
+  readonly queues: number;
+  readonly depth: number;
+  readonly maxIoBytes: number;
+  /** The process that serves it, as seen from our process namespace. */
+  readonly serverPid: number | null;
+  /** UBLK_F_ names in force, without the prefix. */
+  readonly flags: readonly string[];
+}
+
+export interface UringProbe {
+  /** Names of the operations, ring features and ring set-ups that the data plane uses and this kernel has. */
+  readonly supported: readonly string[];
+  readonly missing: readonly string[];
+}
+
+/** What a rejected promise of the addon holds. */
+export interface NativeError extends Error {
+  /** Name of the errno; ETIME: it did not end within the time given. */
+  readonly code: string;
+  /** The command in the kernel's words, as ADD_DEV, or "open" for /dev/ublk-control. */
+  readonly op: string;
+}
+
+export interface Native {
+  /**
+   * UBLK_F_ names that the driver knows, without the prefix; null before Linux 6.5, which cannot tell.
+   * Rejects with ENOENT where there is no driver, EACCES or EPERM for plain users.
+   */
+  features(): Promise<readonly string[] | null>;
+  /** null: no such device. */
+  getDevInfo(id: number): Promise<UblkDevice | null>;
+  /** All devices of the host, ascending by id. */
+  listDevs(): Promise<readonly UblkDevice[]>;
+  /** Waits for requests under way; the server then lets the device go. Rejects with ENODEV, ETIME. */
+  stopDev(id: number, timeoutMs: number): Promise<void>;
+  /** Waits until the server has closed /dev/ublkcN. Rejects with ENODEV, ETIME. */
+  delDev(id: number, timeoutMs: number): Promise<void>;
+  uringProbe(): Promise<UringProbe>;
+}
+
+const built = (file: string) => fileURLToPath(new URL(`../native/build/Release/${file}`, import.meta.url));
+
+/** Absolute path of the server program, whether it has been built or not. */
+export const serverProgram = (): string => built("ublk-stack-server");
+
+let loaded: Native | undefined;
+
+/** @throws StackError native-missing when the addon has not been built, or not for this Node */
+export function loadNative(): Native {
+  if (loaded !== undefined) return loaded;
+  const path = built("ublk_stack.node");
+  if (!existsSync(path)) {
+    throw new StackError("native-missing", `${path} has not been built`, { path });
+  }
+  try {
+    loaded = createRequire(import.meta.url)(path) as Native;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new StackError("native-missing", `${path} cannot be loaded: ${reason}`, { path }, { cause: error });
+  }
+  return loaded;
+}
