@@ -1,0 +1,32 @@
+# Server and unit tests under AddressSanitizer and UndefinedBehaviorSanitizer, from the same list of sources as the
+# real build. Run by build-sanitized.sh, in this folder.
+out := build/Sanitized
+library := $(shell cat sources.txt)
+tests := $(wildcard ../test/native/*.cc)
+
+CXXFLAGS := -std=c++20 -Wall -Wextra -Werror -O1 -g -I. -MMD -MP -pthread \
+	-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDFLAGS := -fsanitize=address,undefined -pthread
+
+library_objects := $(library:%.cc=$(out)/%.o)
+server_objects := $(out)/server/main.o $(library_objects)
+tests_objects := $(tests:../%.cc=$(out)/%.o) $(library_objects)
+
+all: $(out)/ublk-stack-server $(out)/unit-tests
+
+$(out)/ublk-stack-server: $(server_objects)
+	$(CXX) $(LDFLAGS) -o $@ $^ -luring
+$(out)/unit-tests: $(tests_objects)
+	$(CXX) $(LDFLAGS) -o $@ $^ -luring
+
+$(out)/test/%.o: ../test/%.cc
+	@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS) -c -o $@ $<
+$(out)/%.o: %.cc
+	@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS) -c -o $@ $<
+
+-include $(shell find $(out) -name '*.d' 2>/dev/null)
+
+.PHONY: all
+.DELETE_ON_ERROR:
