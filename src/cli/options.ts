@@ -1,0 +1,162 @@
+/** The options of the verbs, each written once: flags, words of help, and how a value is read. */
+
+import { MAX_DURATION_MS, parseDuration } from "./common/duration.js";
+import type { Since } from "./common/invocation.js";
+
+export interface OptionSpec {
+  /** As commander reads them: "-o, --output <format>". */
+  readonly flags: string;
+  readonly description: string;
+  readonly choices?: readonly string[];
+  /** Turns the text into the value of the option. @throws BadOption when the text is not one */
+  readonly parse?: (text: string, previous: unknown) => unknown;
+  /** The value when the option is not given, and how help shows it. */
+  readonly fallback?: { readonly value: unknown; readonly shown: string };
+  /** Stack files are offered by the shell; without it and without choices, nothing is. */
+  readonly offer?: "files";
+}
+
+/** A value that an option does not take; the message says what it takes. */
+export class BadOption extends Error {}
+
+function duration(text: string): number {
+  const milliseconds = parseDuration(text);
+  if (milliseconds === null || milliseconds === 0) {
+    throw new BadOption(
+      `expected a duration from 1ms to ${Math.floor(MAX_DURATION_MS / 86_400_000)}d, such as 30s, 2m or 1h30m`,
+    );
+  }
+  return milliseconds;
+}
+
+function since(text: string): Since {
+  const agoMs = parseDuration(text, Number.MAX_SAFE_INTEGER);
+  if (agoMs !== null) return { agoMs };
+  const atMs = /^\d{4}-\d{2}-\d{2}/.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(atMs))
+    throw new BadOption("expected a duration such as 5m, or a time such as 2026-01-31T08:00:00Z");
+  return { atMs };
+}
+
+function count(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new BadOption("expected a whole number of lines");
+  return Number(text);
+}
+
+function collect(text: string, previous: unknown): string[] {
+  return Array.isArray(previous) ? [...previous, text] : [text];
+}
+
+/** `-o FORMAT` with the formats that a verb knows. */
+export function outputOf(choices: readonly string[], fallback?: string): OptionSpec {
+  return {
+    flags: "-o, --output <format>",
+    description: "how to print the result",
+    choices,
+    ...(fallback === undefined ? {} : { fallback: { value: fallback, shown: fallback } }),
+  };
+}
+
+/** @param standard what help shows and what holds when the option is not given */
+export function timeout(standard: string): OptionSpec {
+  return {
+    flags: "--timeout <duration>",
+    description: "how long to wait, such as 30s or 2m",
+    parse: duration,
+    fallback: { value: duration(standard), shown: standard },
+  };
+}
+
+export const FILENAME: OptionSpec = {
+  flags: "-f, --filename <file>",
+  description: "the same as a FILE argument, as in kubectl; may be repeated",
+  parse: collect,
+  offer: "files",
+};
+
+export const DRY_RUN: OptionSpec = { flags: "--dry-run", description: "print the plan and change nothing" };
+export const NO_WAIT: OptionSpec = {
+  flags: "--no-wait",
+  description: "return once the controller has begun, without waiting for the end",
+};
+/** Its opposite, so that --wait may be said too. */
+export const WAIT: OptionSpec = { flags: "--wait", description: "wait for the end (the default)" };
+export const FORCE: OptionSpec = {
+  flags: "--force",
+  description: "recreate devices even while something has them open",
+};
+export const FORCE_DELETE: OptionSpec = {
+  flags: "--force",
+  description: "take devices down even while something has them open",
+};
+export const ALLOW_DATA_LOSS: OptionSpec = {
+  flags: "--allow-data-loss",
+  description: "allow changes that make existing data unreadable, such as other stripe members",
+};
+export const READD: OptionSpec = {
+  flags: "--readd",
+  description: "take dropped mirror members back; they are copied in full",
+};
+export const ALL: OptionSpec = { flags: "--all", description: "every stack" };
+export const IGNORE_NOT_FOUND: OptionSpec = {
+  flags: "--ignore-not-found",
+  description: "succeed when there is no such stack",
+};
+export const WATCH: OptionSpec = {
+  flags: "-w, --watch",
+  description: "print again whenever something changes, until Ctrl-C",
+};
+export const FOR: OptionSpec = {
+  flags: "--for <condition>",
+  description: "what to wait for",
+  choices: ["ready", "synced"],
+  fallback: { value: "ready", shown: "ready" },
+};
+export const WAIT_TIMEOUT: OptionSpec = {
+  flags: "--timeout <duration>",
+  description: "how long to wait (default: 1m for ready, 1d for synced)",
+  parse: duration,
+};
+export const FOLLOW: OptionSpec = {
+  flags: "-f, --follow",
+  description: "go on printing what is added, until Ctrl-C",
+};
+export const SINCE: OptionSpec = {
+  flags: "--since <when>",
+  description: "only what is newer: a duration (5m) or a time (RFC 3339)",
+  parse: since,
+};
+export const TAIL: OptionSpec = { flags: "--tail <lines>", description: "only the last lines", parse: count };
+export const VERBOSE: OptionSpec = {
+  flags: "-v, --verbose",
+  description: "every check in full, with what it means",
+};
+export const STAY: OptionSpec = {
+  flags: "--stay",
+  description: "run: go on when the last stack is deleted (for systemd)",
+};
+
+const SUITES = ["lifecycle", "nbd", "instructions"];
+
+function suite(text: string, previous: unknown): string[] {
+  if (!SUITES.includes(text)) throw new BadOption(`expected one of ${SUITES.join(", ")}`);
+  return collect(text, previous);
+}
+
+export const SUITE: OptionSpec = {
+  flags: "--suite <name>",
+  description: `measure only this: ${SUITES.join(", ")}; may be repeated`,
+  parse: suite,
+};
+export const QUICK: OptionSpec = {
+  flags: "--quick",
+  description: "one short round: shows that the benchmark works, not how fast anything is",
+};
+export const SAVE: OptionSpec = {
+  flags: "--save <folder>",
+  description: "write bench.json and bench.svg there",
+};
+export const FOLDER: OptionSpec = {
+  flags: "--folder <folder>",
+  description: "where the data files go; the temporary folder if not given",
+};

@@ -1,0 +1,254 @@
+/**
+ * Every verb, as data: what the parser, the help, the completion and the documentation are made of. The code of a
+ * verb is loaded when it runs and not before, so that a short command starts fast.
+ *
+ * To add a verb: its file beside this one, and its entry here.
+ */
+
+import type { VerbModule } from "./common/invocation.js";
+import type { OptionSpec } from "./options.js";
+import * as options from "./options.js";
+
+/** What the shell offers for an argument: stack files, names of stacks, or the argument's choices. */
+export type Offer = "files" | "stacks" | "files-or-stacks";
+
+export interface ArgumentSpec {
+  /** As it stands in the usage line, without brackets. */
+  readonly name: string;
+  readonly description: string;
+  readonly required: boolean;
+  readonly variadic: boolean;
+  readonly choices?: readonly string[];
+  readonly offer?: Offer;
+}
+
+export interface VerbSpec {
+  readonly name: string;
+  readonly summary: string;
+  /** What the summary leaves open; shown by --help. */
+  readonly details?: string;
+  readonly group: "Stacks" | "Looking" | "Files" | "Program";
+  readonly arguments: readonly ArgumentSpec[];
+  readonly options: readonly OptionSpec[];
+  /** Command lines without the program's name. */
+  readonly examples: readonly string[];
+  readonly load: () => Promise<VerbModule>;
+  /** The verb ends by itself, and well, on SIGINT and SIGTERM. */
+  readonly ownSignals?: true;
+}
+
+const FILES: ArgumentSpec = {
+  name: "file",
+  description: "stack files or folders of them; '-' reads standard input",
+  required: false,
+  variadic: true,
+  offer: "files",
+};
+
+const stackName = (required: boolean): ArgumentSpec => ({
+  name: "name",
+  description: "name of a stack",
+  required,
+  variadic: false,
+  offer: "stacks",
+});
+
+const FILE_OR_NAME: ArgumentSpec = {
+  name: "file|name",
+  description: "a stack file, or the name of a stack that was applied",
+  required: true,
+  variadic: false,
+  offer: "files-or-stacks",
+};
+
+export const VERBS: readonly VerbSpec[] = [
+  {
+    name: "apply",
+    summary: "make the host run what the files say",
+    details: `Starts the controller when none runs, and returns when every stack is ready. A stack that already is as its
+file says is left alone: no IO, no restart.`,
+    group: "Stacks",
+    arguments: [FILES],
+    options: [
+      options.FILENAME,
+      options.outputOf(["json", "yaml", "name"]),
+      options.DRY_RUN,
+      options.NO_WAIT,
+      options.timeout("2m"),
+      options.FORCE,
+      options.ALLOW_DATA_LOSS,
+      options.READD,
+    ],
+    examples: [
+      "apply stacks/demo.yaml",
+      "apply -f - < stack.yaml",
+      "apply --dry-run stacks/",
+      "apply -o json a.yaml b.yaml",
+    ],
+    load: () => import("./apply.js"),
+  },
+  {
+    name: "diff",
+    summary: "show what apply would do",
+    details: "Exits 0 when nothing would change, 1 when something would, 2 when the files are refused.",
+    group: "Stacks",
+    arguments: [FILES],
+    options: [options.FILENAME, options.outputOf(["json", "yaml"])],
+    examples: ["diff stacks/demo.yaml"],
+    load: () => import("./diff.js"),
+  },
+  {
+    name: "delete",
+    summary: "take stacks down; data files stay",
+    group: "Stacks",
+    arguments: [{ ...FILE_OR_NAME, required: false, variadic: true }],
+    options: [
+      options.FILENAME,
+      options.ALL,
+      options.outputOf(["name"]),
+      options.NO_WAIT,
+      options.timeout("2m"),
+      options.FORCE_DELETE,
+      options.IGNORE_NOT_FOUND,
+    ],
+    examples: ["delete demo", "delete -f stacks/demo.yaml", "delete --all"],
+    load: () => import("./delete.js"),
+  },
+  {
+    name: "status",
+    summary: "show stacks, their exports and their health",
+    group: "Looking",
+    arguments: [stackName(false)],
+    options: [options.outputOf(["json", "yaml", "wide", "name"]), options.WATCH],
+    examples: ["status", "status demo", "status -o wide", "status demo -o json"],
+    load: () => import("./status.js"),
+  },
+  {
+    name: "wait",
+    summary: "wait until a stack is ready, or its members are in sync",
+    group: "Looking",
+    arguments: [stackName(false)],
+    options: [options.FOR, options.ALL, options.WAIT_TIMEOUT],
+    examples: ["wait --for=ready demo", "wait --for=synced demo --timeout 2h", "wait --all"],
+    load: () => import("./wait.js"),
+  },
+  {
+    name: "logs",
+    summary: "show what servers and controller said about a stack",
+    group: "Looking",
+    arguments: [stackName(true)],
+    options: [options.FOLLOW, options.SINCE, options.TAIL, options.outputOf(["json"])],
+    examples: ["logs demo --tail 20", "logs demo -f --since 5m", "logs demo -o json"],
+    load: () => import("./logs.js"),
+  },
+  {
+    name: "explain",
+    summary: "say where each layer runs, by which engine, and why not a better one",
+    group: "Looking",
+    arguments: [stackName(true)],
+    options: [options.outputOf(["json", "yaml"])],
+    examples: ["explain demo"],
+    load: () => import("./explain.js"),
+  },
+  {
+    name: "validate",
+    summary: "check files without touching anything",
+    details:
+      "Finds every mistake of a file in one go. Looks at the text only: what is on disk is apply's business.",
+    group: "Files",
+    arguments: [FILES],
+    options: [options.FILENAME, options.outputOf(["json", "yaml", "name"])],
+    examples: ["validate stacks/*.yaml", "validate -o json - < stack.yaml"],
+    load: () => import("./validate.js"),
+  },
+  {
+    name: "graph",
+    summary: "draw the layers of a stack",
+    group: "Files",
+    arguments: [{ ...FILE_OR_NAME, required: false }],
+    options: [options.FILENAME, options.outputOf(["text", "dot", "mermaid", "svg"], "text")],
+    examples: ["graph stacks/demo.yaml", "graph demo -o svg > demo.svg"],
+    load: () => import("./graph.js"),
+  },
+  {
+    name: "schema",
+    summary: "print the JSON schema of stack files",
+    group: "Files",
+    arguments: [],
+    options: [],
+    examples: ["schema > stack.v1.schema.json"],
+    load: () => import("./schema.js"),
+  },
+  {
+    name: "doctor",
+    summary: "look at this host: kernel, driver, limits, leftovers; with cures",
+    group: "Program",
+    arguments: [],
+    options: [options.VERBOSE, options.outputOf(["json", "yaml"])],
+    examples: ["doctor", "doctor -v"],
+    load: () => import("./doctor.js"),
+  },
+  {
+    name: "controller",
+    summary: "run the controller in the foreground, or stop the one that runs",
+    details: "Stopping the controller leaves every server, and so every export, as it is.",
+    group: "Program",
+    arguments: [
+      {
+        name: "action",
+        description: "what to do",
+        required: true,
+        variadic: false,
+        choices: ["run", "stop"],
+      },
+    ],
+    options: [options.STAY],
+    examples: ["controller run --stay", "controller stop"],
+    load: () => import("./controller.js"),
+    ownSignals: true,
+  },
+  {
+    name: "bench",
+    summary: "measure this build against its peers, in one run",
+    details: `Suites: lifecycle (start, memory, idle), nbd (against nbdkit and qemu-storage-daemon on the same file), and
+instructions (on real ublk in the virtual machine, against the kernel's own devices). Figures are ratios or counts, so
+that they mean the same on another machine.`,
+    group: "Program",
+    arguments: [],
+    options: [options.SUITE, options.QUICK, options.SAVE, options.FOLDER, options.outputOf(["json"])],
+    examples: ["bench --quick", "bench --suite nbd --save bench-results"],
+    load: () => import("./bench.js"),
+  },
+  {
+    name: "completion",
+    summary: "print the completion script of a shell",
+    details: "bash: source <(ublk-stack completion bash)   zsh and fish: the same, or see docs/cli.md",
+    group: "Program",
+    arguments: [
+      {
+        name: "shell",
+        description: "which shell",
+        required: true,
+        variadic: false,
+        choices: ["bash", "zsh", "fish"],
+      },
+    ],
+    options: [],
+    examples: ["completion bash"],
+    load: () => import("./completion.js"),
+  },
+  {
+    name: "version",
+    summary: "print the version of this program and of the controller that runs",
+    group: "Program",
+    arguments: [],
+    options: [options.outputOf(["json", "yaml"])],
+    examples: ["version -o json"],
+    load: () => import("./version.js"),
+  },
+];
+
+/** The verb of this name, if there is one. */
+export function findVerb(name: string): VerbSpec | undefined {
+  return VERBS.find((verb) => verb.name === name);
+}

@@ -1,0 +1,195 @@
+/**
+ * `explain`: where each device, queue and layer of a stack runs, and why there. From the table (what the compiler
+ * decided) and the status (what the servers report). Pure.
+ */
+
+import type { Device, Table, TableLayer } from "../../compile/table.js";
+import type { DeviceStatus, QueueStatus, StatusItem } from "../../reconcile/status-schema.js";
+import type { Colors } from "../common/terminal.js";
+import { bytesText, countText, plural } from "./amounts.js";
+
+export interface ExplainedQueue {
+  readonly engine: string;
+  readonly reason: string;
+  readonly copyMode: string;
+  /** How many queues of the device have all this in common. */
+  readonly queues: number;
+  readonly requests: number;
+  /** Requests per call of io_uring_enter; null before the first call. */
+  readonly requestsPerEnter: number | null;
+}
+
+export interface ExplainedLayer {
+  readonly name: string;
+  readonly type: string;
+  readonly sizeBytes: number;
+  readonly readOnly: boolean;
+  /** Steps below the root of the tree that it stands in. */
+  readonly depth: number;
+  /** What one request to it becomes: members with their parameters, or what a leaf stands on; may be empty. */
+  readonly mapsTo: string;
+  readonly geometry: TableLayer["geometry"];
+}
+
+export interface ExplainedDevice {
+  readonly name: string;
+  readonly frontend: "ublk" | "nbd";
+  /** Why this device exists. */
+  readonly why: string;
+  readonly where: string | null;
+  readonly serverPid: number | null;
+  readonly queues: readonly ExplainedQueue[];
+  readonly layers: readonly ExplainedLayer[];
+}
+
+export interface Explanation {
+  readonly stack: string;
+  readonly compose: "fused" | "layered";
+  readonly devices: readonly ExplainedDevice[];
+}
+
+const COPY_MODES: Readonly<Record<string, string>> = {
+  "auto-zero-copy":
+    "zero copy: the driver registers a request's pages with the ring, leaves read and write them directly",
+  "zero-copy":
+    "zero copy: a request's pages are registered with the ring, leaves read and write them directly",
+  "user-copy": "user copy: data is read and written through the driver's character device",
+  copy: "copy: the driver copies data between a request's pages and the server's buffers",
+  nbd: "socket: data goes through the client's connection",
+};
+
+function paramsText(layer: TableLayer): string {
+  const words = Object.entries(layer.params).map(([name, value]) =>
+    name.endsWith("Bytes") && typeof value === "number"
+      ? `${name.replace(/Bytes$/, "")} ${bytesText(value)}`
+      : `${name} ${String(value)}`,
+  );
+  return words.join(", ");
+}
+
+function mapsTo(device: Device, layer: TableLayer): string {
+  const params = paramsText(layer);
+  if (layer.children.length === 0) return params;
+  const members = layer.children.map((index) => device.layers[index]?.name ?? "?").join(", ");
+  return `${members}${params === "" ? "" : ` (${params})`}`;
+}
+
+/** Layers in the order of a walk from each root; a layer that two exports show appears under both. */
+function walk(device: Device): ExplainedLayer[] {
+  const visit = (index: number, depth: number): ExplainedLayer[] => {
+    const layer = device.layers[index];
+    if (layer === undefined) return [];
+    const { name, type, sizeBytes, readOnly, geometry } = layer;
+    return [
+      { name, type, sizeBytes, readOnly, depth, mapsTo: mapsTo(device, layer), geometry },
+      ...layer.children.flatMap((child) => visit(child, depth + 1)),
+    ];
+  };
+  return [...new Set(device.exports.map(({ root }) => root))].flatMap((root) => visit(root, 0));
+}
+
+function why(device: Device, table: Table): string {
+  const openers = table.devices.filter(({ opens }) => opens.includes(device.name)).map(({ name }) => name);
+  const exported = device.exports.flatMap(({ name }) => (name === null ? [] : [name]));
+  const reasons: string[] = [];
+  if (exported.length > 0) reasons.push(`serves ${exported.map((name) => `"${name}"`).join(", ")}`);
+  if (openers.length > 0) {
+    reasons.push(
+      `opened by ${openers.join(", ")}${table.compose === "layered" ? " (compose: layered)" : ""}`,
+    );
+  }
+  return reasons.join("; ");
+}
+
+function explainQueues(queues: readonly QueueStatus[]): ExplainedQueue[] {
+  const groups = new Map<string, QueueStatus[]>();
+  for (const queue of queues) {
+    const key = [queue.engine, queue.reason, queue.copyMode].join("\n");
+    groups.set(key, [...(groups.get(key) ?? []), queue]);
+  }
+  const sum = (members: readonly QueueStatus[], key: "requests" | "enters"): number =>
+    members.reduce((total, queue) => total + queue[key], 0);
+  return [...groups.values()].flatMap((members) => {
+    const [first] = members;
+    if (first === undefined) return [];
+    const [requests, enters] = [sum(members, "requests"), sum(members, "enters")];
+    return [
+      {
+        engine: first.engine,
+        reason: first.reason,
+        copyMode: first.copyMode,
+        queues: members.length,
+        requests,
+        requestsPerEnter: enters === 0 ? null : requests / enters,
+      },
+    ];
+  });
+}
+
+function explainDevice(device: Device, table: Table, item: StatusItem): ExplainedDevice {
+  const observed: DeviceStatus | undefined = item.status.devices.find(({ name }) => name === device.name);
+  const uris = Object.values(item.status.exports).flatMap(({ uri, frontend }) =>
+    frontend === "nbd" && uri !== null ? [uri] : [],
+  );
+  return {
+    name: device.name,
+    frontend: device.frontend,
+    why: why(device, table),
+    where: device.frontend === "ublk" ? (observed?.device ?? null) : uris.join(" ") || null,
+    serverPid: observed?.serverPid ?? null,
+    queues: explainQueues(item.status.queues.filter((queue) => queue.device === device.name)),
+    layers: walk(device),
+  };
+}
+
+/** Top-down, as a request travels. */
+export function explain(table: Table, item: StatusItem): Explanation {
+  return {
+    stack: table.stack,
+    compose: table.compose,
+    devices: [...table.devices].reverse().map((device) => explainDevice(device, table, item)),
+  };
+}
+
+function queueLines(queue: ExplainedQueue, { cyan, dim }: Colors): string[] {
+  const batch =
+    queue.requestsPerEnter === null
+      ? ""
+      : dim(` ${queue.requestsPerEnter.toFixed(1)} requests per io_uring_enter`);
+  return [
+    `  ${plural(queue.queues, "queue")}: engine ${cyan(queue.engine)}, ${countText(queue.requests)} requests${batch}`,
+    `    why: ${queue.reason}`,
+    `    ${COPY_MODES[queue.copyMode] ?? queue.copyMode}`,
+  ];
+}
+
+function layerLine(layer: ExplainedLayer, { bold, dim }: Colors): string {
+  const { geometry } = layer;
+  const indent = "  ".repeat(layer.depth + 1);
+  const access = layer.readOnly ? " ro" : "";
+  const blocks = `block ${bytesText(geometry.logicalBlockBytes)}, io ${bytesText(geometry.ioMinBytes)}${
+    geometry.ioOptBytes > 0 ? `/${bytesText(geometry.ioOptBytes)}` : ""
+  }${geometry.maxDiscardBytes > 0 ? ", discards" : ""}`;
+  return `${indent}${bold(layer.name)} ${layer.type} ${bytesText(layer.sizeBytes)}${access}${layer.mapsTo === "" ? "" : ` → ${layer.mapsTo}`} ${dim(`[${blocks}]`)}`;
+}
+
+/** The explanation as text. */
+export function renderExplanation(explanation: Explanation, colors: Colors): string {
+  const { bold, dim } = colors;
+  const lines = [
+    `${bold(explanation.stack)}: ${plural(explanation.devices.length, "device")}, ${explanation.compose}${
+      explanation.compose === "fused"
+        ? ": layers without an export of their own cost no hop"
+        : ": every layer is a device"
+    }`,
+  ];
+  for (const device of explanation.devices) {
+    const server = device.serverPid === null ? "no server" : `server ${device.serverPid}`;
+    lines.push("", `${bold(device.name)} ${dim("is")} ${device.frontend}, ${server}: ${device.why}`);
+    if (device.where !== null) lines.push(`  at ${device.where}`);
+    lines.push(...device.queues.flatMap((queue) => queueLines(queue, colors)));
+    lines.push("  layers:");
+    lines.push(...device.layers.map((layer) => `  ${layerLine(layer, colors)}`));
+  }
+  return `${lines.join("\n")}\n`;
+}
