@@ -18,7 +18,7 @@
 import type { Table } from "../compile/table.js";
 import { ERROR_CODES } from "../errors.js";
 import type { Plan } from "../plan/plan.js";
-import type { DocPath, Finding } from "../spec/finding.js";
+import type { DocPath, Finding, StackDocument } from "../spec/index.js";
 import {
   anyOf,
   described,
@@ -45,9 +45,6 @@ export const VERSION = object("Who answers", {
   pid: integer("Its process."),
   stays: flag("Whether somebody else (systemd) starts it again: then clients don't."),
 });
-
-/** A document as the schema describes it: plain JSON with every name and size as written in the file. */
-export type StackDocument = Readonly<Record<string, unknown>>;
 
 const document: Schema<StackDocument> = described(
   "The document, as schema/stack.v1.schema.json describes it.",

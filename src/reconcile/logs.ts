@@ -1,6 +1,8 @@
 /** Reading STATE/logs/NAME.log: JSON lines of servers and controller. Needs no controller. */
 
-import { type FileHandle, open, watch } from "node:fs/promises";
+import { on } from "node:events";
+import { watch } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import { StringDecoder } from "node:string_decoder";
 import { StackError } from "../errors.js";
 import { type Paths, resolvePaths, stackLog } from "./paths.js";
@@ -65,6 +67,7 @@ class LineReader {
   readonly #decoder = new StringDecoder("utf8");
   #offset = 0;
   #rest = "";
+  #time = 0;
 
   constructor(file: FileHandle) {
     this.#file = file;
@@ -79,29 +82,41 @@ class LineReader {
       this.#offset += bytesRead;
       const pieces = (this.#rest + this.#decoder.write(buffer.subarray(0, bytesRead))).split("\n");
       this.#rest = pieces.pop() ?? "";
-      for (const piece of pieces) if (piece !== "") lines.push(toLine(piece));
+      for (const piece of pieces) if (piece !== "") lines.push(this.#line(piece));
     }
   }
-}
 
-/** What is not one of our lines (a crash report of libc, say) is shown all the same. */
-function toLine(text: string): LogLine {
-  try {
-    const line: unknown = JSON.parse(text);
-    if (typeof line === "object" && line !== null && "time" in line && "msg" in line) return line as LogLine;
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
+  /** What is not one of our lines (a crash report of libc, say) is shown all the same, at the time before it. */
+  #line(text: string): LogLine {
+    const line = parseObject(text);
+    if (line === null || typeof line.time !== "number" || typeof line.msg !== "string") {
+      return { time: this.#time, level: 50, msg: text };
+    }
+    this.#time = line.time;
+    return line as unknown as LogLine;
   }
-  return { time: 0, level: 50, msg: text };
 }
 
-/** One turn at once, for what came between reading and watching, and one after every change. */
-async function* changesOf(path: string, signal: AbortSignal | undefined): AsyncGenerator<void, void, void> {
+function parseObject(text: string): Record<string, unknown> | null {
   try {
-    const changes = watch(path, signal === undefined ? {} : { signal });
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : null;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+/** One turn when watching has begun, for what came since the last look, and one after every change. */
+async function* changesOf(path: string, signal: AbortSignal | undefined): AsyncGenerator<void, void, void> {
+  const watcher = watch(path);
+  try {
+    const changes = on(watcher, "change", signal === undefined ? {} : { signal });
     yield;
     for await (const _ of changes) yield;
   } catch (error) {
     if ((error as Error).name !== "AbortError") throw error;
+  } finally {
+    watcher.close();
   }
 }

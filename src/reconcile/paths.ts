@@ -8,6 +8,7 @@
  *   RUN/stacks/NAME/nbd.sock              the stack's NBD exports
  */
 
+import { createHash } from "node:crypto";
 import { accessSync, constants, lstatSync, mkdirSync, statfsSync } from "node:fs";
 import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
@@ -48,7 +49,7 @@ export function resolvePaths({ env, uid }: Folders = hereAndNow()): Paths {
   return {
     stateDir: resolve(stateDir),
     runDir: resolve(runDir),
-    memoryDir: onTmpfs(runDir) ? join(resolve(runDir), "stacks") : `/dev/shm/ublk-stack-${uid}`,
+    memoryDir: onTmpfs(runDir) ? join(resolve(runDir), "stacks") : sharedMemoryDir(uid, resolve(runDir)),
     linkDir: uid === 0 ? "/dev/ublk-stack" : null,
   };
 }
@@ -61,6 +62,11 @@ function defaultStateDir(env: Folders["env"], uid: number): string {
 function defaultRunDir(env: Folders["env"], uid: number): string {
   if (uid === 0) return "/run/ublk-stack";
   return env.XDG_RUNTIME_DIR ? join(env.XDG_RUNTIME_DIR, "ublk-stack") : `/tmp/ublk-stack-${uid}`;
+}
+
+/** Run folders that are not on tmpfs share /dev/shm; the same stack in two of them is two stacks. */
+function sharedMemoryDir(uid: number, runDir: string): string {
+  return `/dev/shm/ublk-stack-${uid}-${createHash("sha256").update(runDir).digest("hex").slice(0, 8)}`;
 }
 
 const TMPFS_MAGIC = 0x01021994;

@@ -158,7 +158,7 @@ export type StackPhase = StackStatus["phase"];
 export type DevicePhase = DeviceStatus["phase"];
 
 /** The schema as it is published, draft 2020-12. */
-export const PUBLISHED_STATUS_SCHEMA = {
+export const PUBLISHED_STATUS_SCHEMA: Readonly<Record<string, unknown>> = {
   $schema: "https://json-schema.org/draft/2020-12/schema",
   title: "StatusList",
   ...STATUS_LIST,

@@ -1,0 +1,251 @@
+/**
+ * What the machines of one stack can do to the world: each method brings one device one step on, bounded in time, and
+ * may be repeated after a crash at any point.
+ */
+
+import { mkdir, rm } from "node:fs/promises";
+import type { Device, Table } from "../compile/table.js";
+import { StackError } from "../errors.js";
+import type { Channels } from "./channels.js";
+import type { Driver } from "./driver.js";
+import { applyAccess, linkPath, placeLink, pruneLinks, removeLink } from "./export-access.js";
+import { FolderChanges } from "./folder-changes.js";
+import { createMemoryFile, createSparseFile } from "./leaf-effects.js";
+import type { PerformInput, Report } from "./machines/contract.js";
+import { deviceId } from "./observe.js";
+import { deviceRunDir, memoryFile, type Paths, stackLog, stackRunDir } from "./paths.js";
+import { processOf } from "./processes.js";
+import { configFile, ownerTag, readConfig, type ServerConfig, serverConfig } from "./server-config.js";
+import { startServer, stopServer } from "./server-process.js";
+import { writeJson } from "./state-file.js";
+
+/** How long the driver may take to end the IO of a device, and to remove it. */
+const DRIVER_MS = 30_000;
+/** A worker that is replaced waits up to 30 s for its predecessor's IO. */
+const ADOPT_MS = 60_000;
+/** A server says that it is ready on its socket, which no folder shows. */
+const LOOK_MS = 50;
+
+/** What is to run, as the effects need it. */
+export interface Desired {
+  readonly table: Table;
+  readonly baseDir: string;
+  readonly leafPaths: Readonly<Record<string, string>>;
+}
+
+export interface EffectsInput {
+  readonly paths: Paths;
+  readonly stack: string;
+  /** Program and leading arguments of the server. */
+  readonly serverCommand: readonly string[];
+  readonly driver: Driver;
+  readonly channels: Channels;
+  readonly report: (report: Report) => void;
+  /** Told before anything else happens to a file that was made: what a rollback takes back. */
+  readonly onCreated: (path: string) => Promise<void>;
+}
+
+export class StackEffects {
+  readonly #input: EffectsInput;
+  /** Layers that were made since their servers last started: their content is known to be zeros. */
+  readonly #blank = new Set<string>();
+
+  constructor(input: EffectsInput) {
+    this.#input = input;
+  }
+
+  /** Makes the missing files of these layers. */
+  async createFiles(layers: readonly string[], desired: Desired): Promise<void> {
+    const { paths, stack, report, onCreated } = this.#input;
+    const all = desired.table.devices.flatMap((device) => device.layers);
+    for (const name of layers) {
+      const layer = all.find((entry) => entry.name === name);
+      const path = desired.leafPaths[name];
+      if (layer === undefined || path === undefined)
+        throw new StackError("internal", `no path for layer "${name}"`);
+      report({
+        device: null,
+        layer: name,
+        phase: "creating",
+        message: `making ${path}, ${layer.sizeBytes} bytes`,
+      });
+      if (path === memoryFile(paths, stack, name)) {
+        await createMemoryFile(paths.memoryDir, path, layer.sizeBytes);
+      } else {
+        await createSparseFile(path, layer.sizeBytes);
+        await onCreated(path);
+      }
+      this.#blank.add(name);
+    }
+  }
+
+  /** Performs one action of a plan on a device. @throws StackError in the words of what failed */
+  async perform({ kind, device, desired, signal }: PerformInput): Promise<void> {
+    const name = device;
+    const target = desired?.table.devices.find((entry) => entry.name === name);
+    switch (kind) {
+      case "stop":
+        return this.#stop(name);
+      case "pause":
+        return this.#pause(name);
+      case "adopt":
+        await this.#adopt(name, signal);
+        if (desired !== null && target !== undefined) await this.#settle(target, desired);
+        return;
+      case "start":
+      case "recreate":
+      case "recover":
+      case "reload":
+        if (desired === null || target === undefined) {
+          throw new StackError("internal", `device "${name}" is to be started, and nobody wants it`);
+        }
+        // A predecessor's worker may be left without supervisor; for a reload it is there by intent.
+        await this.#pause(name);
+        return this.#start(target, desired, kind, signal);
+    }
+  }
+
+  /** Removes what is left in the run folder of a stack that has gone. */
+  async removeRunFolder(): Promise<void> {
+    const { paths, stack } = this.#input;
+    await rm(stackRunDir(paths, stack), { recursive: true, force: true });
+    await rm(`${paths.memoryDir}/${stack}`, { recursive: true, force: true });
+  }
+
+  async #start(
+    device: Device,
+    desired: Desired,
+    kind: "start" | "recreate" | "recover" | "reload",
+    signal: AbortSignal,
+  ) {
+    const { paths, stack, serverCommand, report } = this.#input;
+    const runDir = deviceRunDir(paths, stack, device.name);
+    const logFile = stackLog(paths, stack);
+    await mkdir(runDir, { recursive: true, mode: 0o700 });
+    const config = serverConfig(
+      device,
+      { paths, stack, baseDir: desired.baseDir, leafPaths: desired.leafPaths, blank: [...this.#blank] },
+      await this.#idsOf(device.opens),
+    );
+    await writeJson(configFile(runDir), config);
+    const phase = kind === "recover" ? "recovering" : kind === "reload" ? "reloading" : "starting";
+    const say = (message: string, layer?: string) =>
+      report({ device: device.name, layer: layer ?? null, phase: "waiting", message });
+    report({ device: device.name, layer: null, phase, message: `${phase} ${device.name}` });
+    await startServer(serverCommand, { stack, device: device.name, runDir, logFile }, say, signal);
+    await this.#settle(device, desired);
+    report({ device: device.name, layer: null, phase: "ready", message: `${device.name} is ready` });
+  }
+
+  /** What follows once a server is ready; idempotent, so that a new controller repeats it when it adopts. */
+  async #settle(device: Device, desired: Desired): Promise<void> {
+    const { paths, stack } = this.#input;
+    const runDir = deviceRunDir(paths, stack, device.name);
+    const config = await readConfig(runDir);
+    // From now on the media hold data: a restarted server must not take them for blank.
+    if (config !== null && config.runtime.blank.length > 0) {
+      await writeJson(configFile(runDir), { ...config, runtime: { ...config.runtime, blank: [] } });
+    }
+    for (const layer of device.layers) this.#blank.delete(layer.name);
+    if (device.frontend === "nbd") {
+      const socket = config?.runtime.nbdSocket;
+      if (socket !== undefined) await applyAccess(socket, device.access);
+      return;
+    }
+    const id = await deviceId(runDir);
+    if (id === null)
+      throw new StackError("internal", `the server of "${device.name}" wrote no device number`);
+    await applyAccess(`/dev/ublkb${id}`, device.access);
+    if (paths.linkDir === null) return;
+    for (const name of exportNames(device)) {
+      await placeLink(linkPath(paths.linkDir, stack, name), `/dev/ublkb${id}`);
+    }
+    await pruneLinks(linkPath(paths.linkDir, stack, ""), desired.table.devices.flatMap(exportNames));
+  }
+
+  async #idsOf(devices: readonly string[]): Promise<Map<string, number>> {
+    const { paths, stack } = this.#input;
+    const ids = new Map<string, number>();
+    for (const name of devices) {
+      const id = await deviceId(deviceRunDir(paths, stack, name));
+      if (id !== null) ids.set(name, id);
+    }
+    return ids;
+  }
+
+  async #pause(device: string): Promise<void> {
+    const { paths, stack, report } = this.#input;
+    const runDir = deviceRunDir(paths, stack, device);
+    await stopServer(runDir, (message) => report({ device, layer: null, phase: "waiting", message }));
+  }
+
+  async #stop(device: string): Promise<void> {
+    const { paths, stack, driver, report } = this.#input;
+    const runDir = deviceRunDir(paths, stack, device);
+    report({ device, layer: null, phase: "stopping", message: `stopping ${device}` });
+    const config = await configIfReadable(runDir);
+    const id = await this.#ownId(device);
+    if (id !== null) await driver.stop(id, DRIVER_MS);
+    await this.#pause(device);
+    if (id !== null) await driver.remove(id, DRIVER_MS);
+    if (paths.linkDir !== null && config !== null) {
+      for (const name of exportNames(config.table)) await removeLink(linkPath(paths.linkDir, stack, name));
+    }
+    const socket = config?.runtime.nbdSocket;
+    if (socket !== undefined) await rm(socket, { force: true });
+    await rm(runDir, { recursive: true, force: true });
+    report({ device, layer: null, phase: "stopped", message: `${device} is gone` });
+  }
+
+  /** The device that carries our tag: the number in a file alone may by now belong to somebody else. */
+  async #ownId(device: string): Promise<number | null> {
+    const { paths, stack, driver } = this.#input;
+    const tag = ownerTag(paths.stateDir, stack, device);
+    return (await driver.list()).find((entry) => entry.tag === tag)?.id ?? null;
+  }
+
+  /** Waits until a server that runs, or is being replaced by its supervisor, is ready. */
+  async #adopt(name: string, signal: AbortSignal): Promise<void> {
+    const { paths, stack, channels, report } = this.#input;
+    const runDir = deviceRunDir(paths, stack, name);
+    const changes = new FolderChanges(runDir);
+    const end = performance.now() + ADOPT_MS;
+    try {
+      for (let told = false; ; told = true) {
+        if ((await channels.report(runDir))?.phase === "ready") return;
+        if ((await processOf(`${runDir}/supervisor.pid`, configFile(runDir))) === null) {
+          throw new StackError("server-died", `the server of "${name}" ended while it was waited for`);
+        }
+        if (performance.now() > end || signal.aborted) {
+          throw new StackError(
+            "timeout",
+            `waited ${ADOPT_MS / 1000} s for the server of "${name}" to be ready`,
+          );
+        }
+        if (!told) {
+          report({
+            device: name,
+            layer: null,
+            phase: "waiting",
+            message: `waiting for the server of ${name}`,
+          });
+        }
+        await changes.next(LOOK_MS);
+      }
+    } finally {
+      changes.close();
+    }
+  }
+}
+
+const exportNames = (device: Device): string[] => device.exports.flatMap((entry) => entry.name ?? []);
+
+/** What stands in the way of reading it does not stand in the way of stopping its server. */
+async function configIfReadable(runDir: string): Promise<ServerConfig | null> {
+  try {
+    return await readConfig(runDir);
+  } catch (error) {
+    if (error instanceof StackError && error.code === "state-corrupt") return null;
+    throw error;
+  }
+}

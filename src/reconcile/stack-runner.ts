@@ -1,0 +1,220 @@
+/** One stack that runs: its machine, with the real world behind it. */
+
+import { EventEmitter, once } from "node:events";
+import { type Actor, type ActorRefFrom, createActor, type SnapshotFrom } from "xstate";
+import { StackError } from "../errors.js";
+import type { Observed } from "../plan/observed.js";
+import { Channels } from "./channels.js";
+import type { Driver } from "./driver.js";
+import { errorFromBody } from "./error-body.js";
+import type { PerformInput, Report, Target, World } from "./machines/contract.js";
+import { PATIENCE } from "./machines/contract.js";
+import type { deviceMachine } from "./machines/device.machine.js";
+import { childId, type StackContext, stackMachine } from "./machines/stack.machine.js";
+import { observe, type StackView } from "./observe.js";
+import { deviceRunDir, type Paths } from "./paths.js";
+import { StackEffects } from "./stack-effects.js";
+import type { StackStore } from "./store.js";
+
+export interface RunnerInput {
+  readonly paths: Paths;
+  readonly stack: string;
+  readonly serverCommand: readonly string[];
+  readonly driver: Driver;
+  readonly store: StackStore;
+  /** Told before a file that was made is used: what a rollback takes back. */
+  readonly onCreated: (path: string) => Promise<void>;
+}
+
+/** Where the machine of a stack rests, or that it is at work. */
+export type RunnerState = "working" | "settled" | "blocked" | "troubled" | "gone";
+
+interface RunnerEvents {
+  report: [Report];
+  /** The machine came to rest, or left it. */
+  state: [RunnerState];
+}
+
+export class StackRunner extends EventEmitter<RunnerEvents> implements World {
+  readonly #input: RunnerInput;
+  readonly #channels = new Channels();
+  readonly #effects: StackEffects;
+  readonly #adopted = new Set<string>();
+  readonly #actor: Actor<typeof stackMachine>;
+  #state: RunnerState = "working";
+
+  constructor(input: RunnerInput, target: Target) {
+    super();
+    this.#input = input;
+    const { paths, stack, serverCommand, driver, onCreated } = input;
+    this.#effects = new StackEffects({
+      paths,
+      stack,
+      serverCommand,
+      driver,
+      channels: this.#channels,
+      report: (report) => this.emit("report", report),
+      onCreated,
+    });
+    this.#actor = createActor(stackMachine, { input: { stack, world: this, patience: PATIENCE, target } });
+    this.#actor.subscribe((snapshot) => this.#enter(stateOf(snapshot.value)));
+  }
+
+  start(): void {
+    this.#actor.start();
+  }
+
+  get state(): RunnerState {
+    return this.#state;
+  }
+
+  get context(): StackContext {
+    return this.#actor.getSnapshot().context;
+  }
+
+  /** Servers that ended while they were watched. */
+  restartsOf(device: string): number {
+    return this.#deviceSnapshot(device)?.context.losses ?? 0;
+  }
+
+  /** What a device is doing, by the name of its machine's state; null before it was first seen. */
+  activityOf(device: string): string | null {
+    const value: unknown = this.#deviceSnapshot(device)?.value;
+    if (typeof value === "string") return value;
+    return typeof value === "object" && value !== null && "resting" in value ? String(value.resting) : null;
+  }
+
+  #deviceSnapshot(device: string): SnapshotFrom<typeof deviceMachine> | undefined {
+    const child = this.#actor.getSnapshot().children[childId(device)];
+    return (child as ActorRefFrom<typeof deviceMachine> | undefined)?.getSnapshot();
+  }
+
+  /** Gives the stack another target; the machine is at work when this returns. */
+  aim(target: Target): void {
+    this.#actor.send({ type: "TARGET", target });
+  }
+
+  /** Makes it look again now. */
+  look(): void {
+    this.#actor.send({ type: "LOOK" });
+  }
+
+  /**
+   * Waits until the machine rests, as it should.
+   * @throws StackError why it does not, or timeout with what it is doing
+   */
+  async rested(signal: AbortSignal): Promise<"settled" | "gone"> {
+    while (this.#state === "working") {
+      try {
+        await once(this, "state", { signal });
+      } catch (error) {
+        if (!signal.aborted) throw error;
+        throw new StackError("timeout", `stack "${this.#input.stack}" is still at work: ${this.#activity()}`);
+      }
+    }
+    const { trouble, plan } = this.context;
+    if (this.#state === "settled" || this.#state === "gone") return this.#state;
+    if (this.#state === "troubled" && trouble !== null) throw errorFromBody(trouble);
+    throw blockedError(this.#input.stack, plan?.blocked ?? []);
+  }
+
+  /** Ends watching and deciding; servers go on. */
+  stop(): void {
+    this.#actor.stop();
+    this.#channels.closeAll();
+  }
+
+  /** Looks at the stack for people: nothing changes. */
+  async view(target: Target = this.context.target): Promise<StackView> {
+    const { paths, stack, driver, store } = this.#input;
+    const { desired } = target;
+    return observe({
+      paths,
+      stack,
+      desired,
+      lastApplied: (await store.read(stack).catch(ignoreCorrupt))?.applied ?? null,
+      driver,
+      channels: this.#channels,
+      adopted: this.#adopted,
+    });
+  }
+
+  /** Sends a request to a device's server. @throws StackError when it does not answer */
+  async ask(
+    device: string,
+    request: { readonly op: string; readonly [key: string]: unknown },
+  ): Promise<unknown> {
+    const channel = await this.#channels.to(deviceRunDir(this.#input.paths, this.#input.stack, device));
+    if (channel === null) throw new StackError("server-died", `the server of "${device}" does not listen`);
+    return channel.ask(request, 10_000);
+  }
+
+  removeRunFolder(): Promise<void> {
+    return this.#effects.removeRunFolder();
+  }
+
+  async observe(target: Target): Promise<Observed> {
+    return (await this.view(target)).observed;
+  }
+
+  createFiles(layers: readonly string[], { desired }: Target): Promise<void> {
+    return desired === null ? Promise.resolve() : this.#effects.createFiles(layers, desired);
+  }
+
+  async perform(input: PerformInput): Promise<void> {
+    this.#adopted.delete(input.device);
+    await this.#effects.perform(input);
+    if (input.kind !== "stop" && input.kind !== "pause") this.#adopted.add(input.device);
+  }
+
+  watch(device: string, lost: () => void): () => void {
+    let watching = true;
+    const tell = () => {
+      if (!watching) return;
+      watching = false;
+      this.#adopted.delete(device);
+      lost();
+    };
+    const runDir = deviceRunDir(this.#input.paths, this.#input.stack, device);
+    this.#channels.to(runDir).then((channel) => (channel === null ? tell() : channel.onClose(tell)), tell);
+    return () => {
+      watching = false;
+    };
+  }
+
+  #enter(state: RunnerState): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.emit("state", state);
+  }
+
+  #activity(): string {
+    const { devices } = this.context;
+    return (
+      [...devices].map((name) => `${name} is ${this.activityOf(name) ?? "not seen yet"}`).join(", ") ||
+      "looking"
+    );
+  }
+}
+
+const RESTS = ["settled", "blocked", "troubled", "gone"] as const;
+
+function stateOf(value: unknown): RunnerState {
+  return RESTS.find((rest) => rest === value) ?? "working";
+}
+
+export function blockedError(
+  stack: string,
+  blocked: readonly { code: string; message: string; unless: string }[],
+): StackError {
+  const [first] = blocked;
+  if (first === undefined) return new StackError("internal", `stack "${stack}" rests without a reason`);
+  const code = first.code === "data-loss" ? "data-loss" : "device-in-use";
+  const messages = blocked.map((entry) => entry.message).join("; ");
+  return new StackError(code, `stack "${stack}": ${messages}`, { stack, blocked });
+}
+
+function ignoreCorrupt(error: unknown): undefined {
+  if (error instanceof StackError && error.code === "state-corrupt") return undefined;
+  throw error;
+}
