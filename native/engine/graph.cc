@@ -1,8 +1,16 @@
 #include "engine/graph.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
 #include "engine/extents.h"
 #include "engine/graph_impl.h"
 #include "engine/log.h"
+#include "engine/queue_impl.h"
 #include "engine/status.h"
 
 namespace us {
@@ -15,13 +23,11 @@ Graph::Impl::Impl(const nlohmann::json &json)
     live = own_live_.get();
     for (us_live_layer &layer : live->layers)
         layer.readable = layer.writable = ~0u;
-    for (uint32_t i = 0; i < config.table.nr_layers; i++) {
-        us_layer &layer = config.table.layers[i];
-        if (layer.type != US_TYPE_MIRROR) continue;
-        live->layers[i].readable = live->layers[i].writable =
-            static_cast<uint32_t>((1ull << layer.nr_children) - 1);
-        live->layers[i].gate = US_LIVE_WRITE_OPEN;
-    }
+}
+
+Graph::Impl::~Impl() {
+    offload.reset(); // before what its work may touch
+    if (state_dir >= 0) ::close(state_dir);
 }
 
 void Graph::Impl::add_queue(uint32_t index, std::shared_ptr<QueueCounters> counters) {
@@ -29,29 +35,75 @@ void Graph::Impl::add_queue(uint32_t index, std::shared_ptr<QueueCounters> count
     queues[index] = std::move(counters);
 }
 
+void Graph::Impl::queue_ends(const Queue &queue) {
+    std::lock_guard lock(mutex);
+    if (background == &queue) background = nullptr;
+}
+
+void Graph::Impl::on_background_queue(const std::function<void(Executor &)> &fn) {
+    std::lock_guard lock(mutex);
+    if (Queue *queue = background) queue->post([queue, fn] { fn(queue->impl().executor); });
+}
+
 Graph::Graph(const nlohmann::json &config) : impl_(std::make_unique<Impl>(config)) {}
 Graph::~Graph() = default;
 
-void Graph::open(uint32_t, uint32_t) {
-    OpenContext context;
-    context.boot_id = impl_->config.runtime.boot_id;
-    context.lock_wait_ms = impl_->config.runtime.lock_wait_ms;
-    context.notice = [](const std::string &text) { log(Level::info, text); };
-    for (Leaf *leaf : impl_->leaves)
-        if (leaf) leaf->open(context);
+void Graph::open(uint32_t nr_queues, uint32_t depth) {
+    impl_->open_leaves();
+    if (impl_->config.has_mirror) {
+        const RuntimeConfig &runtime = impl_->config.runtime;
+        impl_->state_dir = ::open(runtime.state_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (impl_->state_dir < 0)
+            throw ConfigError("io-error", "cannot open " + runtime.state_dir + ": " + strerror(errno));
+        impl_->offload = std::make_unique<Offload>();
+        impl_->live_file = std::make_unique<LiveFile>(runtime.run_dir, runtime.boot_id,
+                                                      impl_->config.table_hash, nr_queues, depth);
+        impl_->live = &impl_->live_file->live();
+        for (us_live_layer &layer : impl_->live->layers)
+            layer = {~0u, ~0u, 0, 0, 0, 0};
+        impl_->load_handlers();
+        impl_->live_file->commit();
+    }
+    impl_->check_exports();
 }
 
-void Graph::settle(Queue &) {}
+void Graph::settle(Queue &queue) {
+    if (!impl_->live_file) return;
+    int error = 0;
+    bool done = false;
+    Task<void> work = impl_->settle(queue.impl().executor, error);
+    auto run = [](Task<void> work, bool &done) -> Task<void> {
+        co_await work;
+        done = true;
+    };
+    detach(run(std::move(work), done));
+    queue.impl().run_until([&] { return done; });
+    if (error != 0) throw std::system_error(-error, std::generic_category(), "making mirrors equal");
+}
 
-void Graph::start_background(Queue &) {}
+void Graph::start_background(Queue &queue) {
+    {
+        std::lock_guard lock(impl_->mutex);
+        impl_->background = &queue;
+    }
+    for (auto &target : impl_->targets)
+        if (Handler *handler = target->handler()) handler->start_background(queue.impl().executor);
+}
 
 void Graph::close() {
-    for (Leaf *leaf : impl_->leaves) {
-        if (!leaf) continue;
-        if (int error = leaf->sync_now())
+    impl_->offload.reset();
+    std::vector<const Leaf *> unflushed;
+    for (uint32_t i = 0; i < impl_->leaves.size(); i++) {
+        Leaf *leaf = impl_->leaves[i];
+        if (!leaf || impl_->troubles.contains(i)) continue;
+        if (int error = leaf->sync_now()) {
+            unflushed.push_back(leaf);
             log_io_error(leaf->config().name, leaf->path(), "flush", 0, 0, -error);
+        }
         leaf->close();
     }
+    for (auto &target : impl_->targets)
+        if (Handler *handler = target->handler()) handler->close(unflushed);
 }
 
 bool Graph::prefers_zero_copy() const {
@@ -93,7 +145,9 @@ nlohmann::json Graph::status() const {
 }
 
 std::string Graph::readd(const std::string &layer, const std::string &member) {
-    return "layer \"" + layer + "\" has no member \"" + member + "\" to take back";
+    for (auto &target : impl_->targets)
+        if (target->config().name == layer && target->handler()) return target->handler()->readd(member);
+    return "there is no mirror \"" + layer + "\"";
 }
 
 } // namespace us

@@ -9,22 +9,45 @@
 #include "engine/config.h"
 #include "engine/counters.h"
 #include "engine/graph.h"
+#include "engine/live.h"
+#include "engine/offload.h"
 
 namespace us {
 
 struct Graph::Impl {
     explicit Impl(const nlohmann::json &json);
+    ~Impl();
 
     void add_queue(uint32_t index, std::shared_ptr<QueueCounters> counters);
+    void queue_ends(const Queue &queue);
+
+    // ---- opening, in open.cc
+    void open_leaves();
+    void load_handlers();
+    MemberNow member_now(uint32_t layer) const;
+    std::string trouble_of(uint32_t layer) const; // why a layer cannot be served; empty when it can
+    void check_exports() const;
+
+    // ---- any thread: runs fn on the queue of the background work; drops it when there is none any more
+    void on_background_queue(const std::function<void(Executor &)> &fn);
+
+    // ---- settle.cc
+    Task<void> settle(Executor &executor, int &error);
+    Task<int> settle_layer(Executor &executor, uint32_t layer, LeafIo io);
 
     DeviceConfig config;
     std::vector<std::unique_ptr<Target>> &targets; // config.targets
     std::vector<Leaf *> leaves;                    // by layer index; nullptr for the others
-    us_live *live = nullptr;
+    us_live *live = nullptr;                       // in live_file, or own_live_ when there is none
+    std::unique_ptr<LiveFile> live_file;           // of a table with handlers
+    std::unique_ptr<Offload> offload;              // the same
+    int state_dir = -1;
+    std::map<uint32_t, ConfigError> troubles; // by layer: leaves and mirrors that cannot be served
 
     mutable std::mutex mutex; // guards what follows
     std::map<uint32_t, std::shared_ptr<QueueCounters>> queues;
     std::vector<std::map<int, uint64_t>> errors; // by layer: errno → times
+    Queue *background = nullptr;
 
   private:
     std::unique_ptr<us_live> own_live_;

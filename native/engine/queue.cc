@@ -28,9 +28,20 @@ bool moves_data(us_op op) {
     return op == US_OP_READ || op == US_OP_WRITE;
 }
 
-bool valid(const Graph &graph, const Request &r) {
+// Only data can be written through: zeros made by the media need a flush to be durable.
+bool needs_flush(const Request &request) {
+    bool zeroes = request.op == US_OP_DISCARD || request.op == US_OP_WRITE_ZEROES;
+    return zeroes && (request.flags & REQUEST_FUA);
+}
+
+IoBuffer buffer_of(const Request &request, uint64_t offset) {
+    if (!moves_data(request.op)) return {};
+    return IoBuffer{request.buffer.data, request.buffer.fixed_index, 0}.at(offset);
+}
+
+bool valid(const Graph &graph, const Request &r, uint32_t depth) {
     const us_table &table = graph.table();
-    if (r.root >= table.nr_layers || r.op > US_OP_CACHE) return false;
+    if (r.root >= table.nr_layers || r.op > US_OP_CACHE || r.tag >= depth) return false;
     if (r.op == US_OP_FLUSH) return r.offset == 0 && r.length == 0;
     uint64_t size = table.layers[r.root].size, block = graph.geometry(r.root).logical_block;
     return r.length > 0 && r.offset <= size && r.length <= size - r.offset &&
@@ -40,7 +51,12 @@ bool valid(const Graph &graph, const Request &r) {
 } // namespace
 
 Queue::Impl::Impl(Queue &owner, Graph &graph, const QueueOptions &options)
-    : queue(owner), graph(graph), options(options), counters(std::make_shared<QueueCounters>()) {
+    : queue(owner), graph(graph), options(options), counters(std::make_shared<QueueCounters>()),
+      executor(owner) {
+    if (LiveFile *file = graph.impl().live_file.get()) {
+        inflight = &file->inflight();
+        first_slot = file->request_slot(options.index, 0);
+    }
     pieces.resize(std::max(MIN_PIECES, options.depth * PIECES_PER_REQUEST));
     for (Piece &piece : pieces)
         give_piece(&piece);
@@ -57,6 +73,7 @@ Queue::Impl::Impl(Queue &owner, Graph &graph, const QueueOptions &options)
 }
 
 Queue::Impl::~Impl() {
+    graph.impl().queue_ends(queue);
     io_uring_queue_exit(&ring);
     close(wake_fd);
 }
@@ -78,12 +95,14 @@ void Queue::Impl::submit(Request &request) {
     request.error = 0;
     request.good_bytes = request.length;
     request.failed_piece = request.redirected = request.flushing = false;
-    if (!valid(graph, request)) {
+    if (!valid(graph, request, options.depth)) {
         request.error = -EINVAL;
         request.good_bytes = 0;
-        finish(request);
+        report(request);
         return;
     }
+    if (tracked(request))
+        inflight->publish(first_slot + request.tag, request.root, request.op, request.offset, request.length);
     us_walk_begin(&request.walk, request.root, request.op, request.offset, request.length);
     request.walking = true;
     request.pending = 1; // the walk itself
@@ -128,9 +147,7 @@ bool Queue::Impl::place(Request &request, const us_piece &piece) {
     p->buffer = piece.buffer;
     p->queue = &queue;
     p->leaf = graph.impl().leaves[piece.layer];
-    p->io = {request.walk_op(), request.flags, piece.offset, piece.length, {}};
-    if (moves_data(request.op))
-        p->io.buffer = IoBuffer{request.buffer.data, request.buffer.fixed_index, 0}.at(piece.buffer);
+    p->io = {request.walk_op(), request.flags, piece.offset, piece.length, buffer_of(request, piece.buffer)};
     p->ended = [](LeafOp &op, int32_t error) {
         auto &piece = static_cast<Piece &>(op);
         Impl &impl = op.queue->impl();
@@ -160,13 +177,11 @@ void Queue::Impl::piece_ended(Request &request, const LeafOp &op, uint64_t buffe
 
 // All pieces have ended, and the walk too.
 void Queue::Impl::settle_request(Request &request) {
-    if (request.redirected && !request.failed_piece) {
-        request.error = -EIO;
-        request.good_bytes = 0;
+    if (request.redirected || (request.failed_piece && graph.impl().config.has_mirror)) {
+        detach(carefully(request));
+        return;
     }
-    bool zeroed = request.op == US_OP_DISCARD || request.op == US_OP_WRITE_ZEROES;
-    if (request.error == 0 && zeroed && (request.flags & REQUEST_FUA) && !request.flushing) {
-        // Only data can be written through: zeros made by the media need a flush to be durable.
+    if (request.error == 0 && needs_flush(request) && !request.flushing) {
         request.flushing = true;
         us_walk_begin(&request.walk, request.root, US_OP_FLUSH, 0, 0);
         request.walking = true;
@@ -177,7 +192,39 @@ void Queue::Impl::settle_request(Request &request) {
     finish(request);
 }
 
+// The whole request again, from its root, with every failure looked at where it happens.
+Task<void> Queue::Impl::carefully(Request &request) {
+    Run run;
+    if (tracked(request)) {
+        run = {inflight, first_slot + request.tag};
+        inflight->turn_careful(run.slot);
+    }
+    IoResult result;
+    if (!request.flushing) {
+        LeafIo io{request.op, request.flags, request.offset, request.length, buffer_of(request, 0)};
+        result = co_await executor.execute(request.root, io, run);
+    }
+    if (result.error == 0 && (request.flushing || needs_flush(request))) {
+        LeafIo flush;
+        flush.op = US_OP_FLUSH;
+        result = co_await executor.execute(request.root, flush, run);
+        result.good = result.error == 0 ? request.length : 0;
+    }
+    request.error = result.error;
+    request.good_bytes = result.good;
+    finish(request);
+}
+
+bool Queue::Impl::tracked(const Request &request) const {
+    return inflight && us_op_writes(request.op);
+}
+
 void Queue::Impl::finish(Request &request) {
+    if (tracked(request)) inflight->clear(first_slot + request.tag);
+    report(request);
+}
+
+void Queue::Impl::report(Request &request) {
     busy--;
     counters->in_flight.subtract(1);
     counters->requests.add(1);

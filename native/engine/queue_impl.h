@@ -10,10 +10,9 @@
 #include "engine/counters.h"
 #include "engine/leaf_op.h"
 #include "engine/queue.h"
+#include "engine/queue_executor.h"
 
 namespace us {
-
-struct Slot;
 
 // A leaf's part of a client request on the fast path.
 struct Piece : LeafOp {
@@ -44,6 +43,9 @@ struct Queue::Impl {
     void settle_request(Request &request);
     void resume_waiting();
     void finish(Request &request);
+    void report(Request &request);
+    Task<void> carefully(Request &request);
+    bool tracked(const Request &request) const; // has an in-flight slot
     Piece *take_piece();
     void give_piece(Piece *piece);
 
@@ -54,7 +56,11 @@ struct Queue::Impl {
     std::shared_ptr<QueueCounters> counters;
 
     std::atomic<bool> stopping{false};
-    uint32_t busy = 0; // client requests and coroutines under way: the loop ends at 0
+    uint32_t busy = 0; // client requests and background work under way: the loop ends at 0
+
+    QueueExecutor executor;
+    Inflight *inflight = nullptr; // nullptr: the table has nothing that needs it
+    uint32_t first_slot = 0;
 
     std::vector<Piece> pieces;
     Piece *free_pieces = nullptr;

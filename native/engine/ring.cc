@@ -85,12 +85,18 @@ void Queue::Impl::run_posted() {
 }
 
 void Queue::Impl::turn() {
-    int result = io_uring_submit_and_wait(&ring, 1);
-    counters->enters.add(1);
-    if (result < 0 && result != -EINTR && result != -EAGAIN && result != -EBUSY)
-        check(result, "io_uring_enter");
-
     io_uring_cqe *cqe;
+    int result;
+    int64_t wait_ns = executor.next_pause_end();
+    if (wait_ns < 0) {
+        result = io_uring_submit_and_wait(&ring, 1);
+    } else {
+        __kernel_timespec limit{wait_ns / 1'000'000'000, wait_ns % 1'000'000'000};
+        result = io_uring_submit_and_wait_timeout(&ring, &cqe, 1, &limit, nullptr);
+    }
+    counters->enters.add(1);
+    bool again = result == -ETIME || result == -EINTR || result == -EAGAIN || result == -EBUSY;
+    if (!again) check(result, "io_uring_enter");
     unsigned head, seen = 0;
     io_uring_for_each_cqe(&ring, head, cqe) {
         auto *completion = reinterpret_cast<Completion *>(static_cast<uintptr_t>(cqe->user_data));
@@ -98,6 +104,7 @@ void Queue::Impl::turn() {
         seen++;
     }
     io_uring_cq_advance(&ring, seen);
+    executor.end_pauses();
     resume_waiting();
 }
 

@@ -66,7 +66,10 @@ json status_of(const Graph::Impl &graph) {
                           {"discards", sums[i].discards},
                           {"bytesRead", sums[i].bytes_read},
                           {"bytesWritten", sums[i].bytes_written}});
-    return {{"queues", queues}, {"layers", layers}, {"mirrors", json::array()}};
+    json mirrors = json::array();
+    for (const auto &target : graph.targets)
+        if (const Handler *handler = target->handler()) mirrors.push_back(handler->status());
+    return {{"queues", queues}, {"layers", layers}, {"mirrors", mirrors}};
 }
 
 } // namespace us

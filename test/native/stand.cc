@@ -78,8 +78,10 @@ void ConfigBuilder::path(const std::string &layer, const std::string &path) {
     json_["runtime"]["paths"][layer] = path;
 }
 
-Served::Served(const json &config, uint32_t nr_queues, uint32_t depth)
+Served::Served(const json &config, uint32_t nr_queues, uint32_t depth,
+               const std::function<void(us::Graph &)> &prepare)
     : graph_(std::make_unique<us::Graph>(config)), depth_(depth), queues_(nr_queues) {
+    if (prepare) prepare(*graph_);
     graph_->open(nr_queues, depth);
     for (uint32_t i = 0; i < nr_queues; i++) {
         next_tag_.push_back(std::make_unique<std::atomic<uint32_t>>(0));
@@ -131,6 +133,11 @@ Result Served::io(us_op op, uint64_t offset, uint64_t length, std::byte *buffer,
     auto future = call.promise.get_future();
     queues_[queue]->post([&] { queues_[queue]->submit(call); });
     return future.get();
+}
+
+void Served::wait_for(const std::function<bool(const json &)> &condition) {
+    while (!condition(mirror()))
+        std::this_thread::yield();
 }
 
 Result Served::write(uint64_t offset, const Bytes &data, uint32_t flags) {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -54,7 +55,9 @@ struct Result {
 // A graph that is served by nr_queues threads.
 class Served {
   public:
-    explicit Served(const nlohmann::json &config, uint32_t nr_queues = 1, uint32_t depth = 32);
+    // prepare: before the graph is opened.
+    explicit Served(const nlohmann::json &config, uint32_t nr_queues = 1, uint32_t depth = 32,
+                    const std::function<void(us::Graph &)> &prepare = {});
     ~Served(); // orderly
 
     us::Graph &graph() { return *graph_; }
@@ -66,6 +69,10 @@ class Served {
     Result write(uint64_t offset, const Bytes &data, uint32_t flags = 0);
     Bytes read(uint64_t offset, uint64_t length); // must succeed
     Result flush() { return io(US_OP_FLUSH, 0, 0); }
+
+    // Blocks until the status of the only mirror fulfils it.
+    void wait_for(const std::function<bool(const nlohmann::json &mirror)> &condition);
+    nlohmann::json mirror() { return graph_->status()["mirrors"][0]; }
 
     us::Queue &queue(uint32_t index) { return *queues_[index]; }
 

@@ -1,0 +1,153 @@
+#include "engine/queue_executor.h"
+
+#include <cerrno>
+#include <vector>
+
+#include "core/map.h"
+#include "engine/graph_impl.h"
+#include "engine/offload.h"
+#include "engine/queue_impl.h"
+
+namespace us {
+
+namespace {
+
+struct LeafAwaiter : LeafOp {
+    std::coroutine_handle<> waiter;
+    int32_t error = 0;
+
+    bool await_ready() const noexcept { return false; }
+    bool await_suspend(std::coroutine_handle<> caller) {
+        waiter = caller;
+        ended = [](LeafOp &op, int32_t result) {
+            auto &self = static_cast<LeafAwaiter &>(op);
+            self.error = result;
+            self.waiter.resume();
+        };
+        return start_leaf_op(*this, error);
+    }
+    IoResult await_resume() const noexcept { return {error, good}; }
+};
+
+struct OffloadAwaiter {
+    Queue &queue;
+    std::function<int()> fn;
+    int result = 0;
+
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> caller) {
+        queue.graph().impl().offload->submit([this, caller] {
+            result = fn();
+            queue.post([caller] { caller.resume(); });
+        });
+    }
+    int await_resume() const noexcept { return result; }
+};
+
+} // namespace
+
+Task<IoResult> QueueExecutor::execute(uint32_t layer, LeafIo io, const Run &run) {
+    Target &target = *queue_.graph().impl().targets[layer];
+    if (target.leaf()) return execute_leaf(layer, io);
+    if (Handler *handler = target.handler()) return handler->execute(*this, io, run);
+    if (io.op == US_OP_FLUSH) return flush_children(layer, io, run);
+    return execute_mapping(layer, io, run);
+}
+
+Task<IoResult> QueueExecutor::execute_leaf(uint32_t layer, LeafIo io) {
+    LeafAwaiter op;
+    op.queue = &queue_;
+    op.leaf = queue_.graph().impl().leaves[layer];
+    op.io = io;
+    IoResult result = co_await op;
+    co_return result;
+}
+
+// Piece after piece, so that a failure leaves a known prefix behind.
+Task<IoResult> QueueExecutor::execute_mapping(uint32_t layer, LeafIo io, const Run &run) {
+    Graph &graph = queue_.graph();
+    const us_table &table = graph.table();
+    uint64_t done = 0;
+    while (done < io.length) {
+        us_step step = us_map(&table, &graph.live(), layer, io.op, io.offset + done, io.length - done);
+        if (step.disposition == US_REDIRECT || step.nr_children != 1 || step.n == 0)
+            co_return IoResult{-EIO, done};
+        LeafIo piece = io;
+        piece.offset = step.offset;
+        piece.length = step.n;
+        piece.buffer = io.buffer.at(done);
+        uint32_t child = table.links[table.layers[layer].first_link + step.first_child].layer;
+        IoResult result = co_await execute(child, piece, run);
+        done += result.good;
+        if (result.error != 0) co_return IoResult{result.error, done};
+    }
+    co_return IoResult{0, io.length};
+}
+
+// Every child, whatever becomes of the others.
+Task<IoResult> QueueExecutor::flush_children(uint32_t layer, LeafIo io, const Run &run) {
+    const std::vector<uint32_t> &children = queue_.graph().impl().targets[layer]->config().children;
+    std::vector<Task<IoResult>> tasks;
+    for (uint32_t child : children)
+        tasks.push_back(execute(child, io, run));
+    std::vector<IoResult> results = co_await all(std::move(tasks));
+    for (const IoResult &result : results)
+        if (result.error != 0) co_return result;
+    co_return IoResult{};
+}
+
+Task<int> QueueExecutor::offload(std::function<int()> fn) {
+    OffloadAwaiter awaiter{queue_, std::move(fn)};
+    int result = co_await awaiter;
+    co_return result;
+}
+
+void QueueExecutor::spawn(Task<void> work) {
+    detach(counted(std::move(work)));
+}
+
+Task<void> QueueExecutor::counted(Task<void> work) {
+    queue_.impl().busy++;
+    co_await work;
+    queue_.impl().busy--;
+}
+
+Task<bool> QueueExecutor::pause(uint64_t nanoseconds) {
+    struct Awaiter {
+        QueueExecutor &executor;
+        Clock::time_point end;
+        bool await_ready() const noexcept { return executor.stopping(); }
+        void await_suspend(std::coroutine_handle<> caller) const { executor.pauses_.emplace(end, caller); }
+        void await_resume() const noexcept {}
+    };
+    Awaiter awaiter{*this, Clock::now() + std::chrono::nanoseconds(nanoseconds)};
+    co_await awaiter;
+    co_return !stopping();
+}
+
+void QueueExecutor::resume_later(std::coroutine_handle<> handle) {
+    queue_.post([handle] { handle.resume(); });
+}
+
+bool QueueExecutor::stopping() const {
+    return queue_.impl().stopping.load(std::memory_order_acquire);
+}
+
+int64_t QueueExecutor::next_pause_end() const {
+    if (pauses_.empty()) return -1;
+    auto left = std::chrono::nanoseconds(pauses_.begin()->first - Clock::now()).count();
+    return std::max<int64_t>(left, 0);
+}
+
+void QueueExecutor::end_pauses() {
+    if (pauses_.empty()) return;
+    auto end = stopping() ? pauses_.end() : pauses_.upper_bound(Clock::now());
+    std::vector<std::coroutine_handle<>> over;
+    for (auto it = pauses_.begin(); it != end; ++it)
+        over.push_back(it->second);
+    pauses_.erase(pauses_.begin(), end);
+    for (auto handle : over)
+        handle.resume();
+}
+
+} // namespace us

@@ -1,0 +1,43 @@
+// The executor of one queue: coroutines on its thread, leaf operations on its ring.
+#pragma once
+
+#include <chrono>
+#include <map>
+
+#include "targets/executor.h"
+
+namespace us {
+
+class Queue;
+
+class QueueExecutor : public Executor {
+  public:
+    explicit QueueExecutor(Queue &queue) : queue_(queue) {}
+
+    Task<IoResult> execute(uint32_t layer, LeafIo io, const Run &run) override;
+    Task<int> offload(std::function<int()> fn) override;
+    void spawn(Task<void> work) override;
+    Task<bool> pause(uint64_t nanoseconds) override;
+    void resume_later(std::coroutine_handle<> handle) override;
+    bool stopping() const override;
+
+    // ---- for the queue's loop
+    // Nanoseconds until the first pause is over, at least 0; -1 when there is none.
+    int64_t next_pause_end() const;
+    // Resumes those whose time has come, or all when the queue stops.
+    void end_pauses();
+
+  private:
+    using Clock = std::chrono::steady_clock;
+
+    Task<IoResult> execute_leaf(uint32_t layer, LeafIo io);
+    Task<IoResult> execute_mapping(uint32_t layer, LeafIo io, const Run &run);
+    Task<IoResult> flush_children(uint32_t layer, LeafIo io, const Run &run);
+
+    Task<void> counted(Task<void> work);
+
+    Queue &queue_;
+    std::multimap<Clock::time_point, std::coroutine_handle<>> pauses_;
+};
+
+} // namespace us

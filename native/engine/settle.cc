@@ -1,0 +1,56 @@
+// After a killed predecessor: whatever it had in flight is made equal on all members before anything is
+// served.
+#include <cerrno>
+
+#include "core/map.h"
+#include "engine/graph_impl.h"
+#include "engine/log.h"
+
+namespace us {
+
+Task<void> Graph::Impl::settle(Executor &executor, int &error) {
+    Inflight &inflight = live_file->inflight();
+    uint32_t settled = 0;
+    for (uint32_t i = 0; i < inflight.size() && error == 0; i++) {
+        const Slot &slot = inflight.slot(i);
+        if (slot.sequence.load() == 0) continue;
+        LeafIo io;
+        io.op = static_cast<us_op>(slot.op);
+        io.offset = slot.offset;
+        io.length = slot.length;
+        bool sane = slot.root < config.table.nr_layers && us_op_writes(slot.op) &&
+                    slot.offset <= config.table.layers[slot.root].size &&
+                    slot.length <= config.table.layers[slot.root].size - slot.offset;
+        error = -EUCLEAN;
+        if (sane) error = co_await settle_layer(executor, slot.root, io);
+        if (error == 0) inflight.clear(i);
+        settled++;
+    }
+    if (settled)
+        log(Level::warn,
+            "made equal what a killed server had in flight: " + std::to_string(settled) + " requests");
+}
+
+// Down to the outermost handlers: what lies beside them is a single copy, and equal to itself.
+Task<int> Graph::Impl::settle_layer(Executor &executor, uint32_t layer, LeafIo io) {
+    Run nobody;
+    if (Handler *handler = targets[layer]->handler()) {
+        int error = co_await handler->settle(executor, io, nobody);
+        co_return error;
+    }
+    if (leaves[layer]) co_return 0;
+    for (uint64_t done = 0; done < io.length;) {
+        us_step step = us_map(&config.table, live, layer, io.op, io.offset + done, io.length - done);
+        if (step.disposition == US_REDIRECT || step.nr_children != 1 || step.n == 0) co_return -EIO;
+        LeafIo piece = io;
+        piece.offset = step.offset;
+        piece.length = step.n;
+        uint32_t child = config.table.links[config.table.layers[layer].first_link + step.first_child].layer;
+        int error = co_await settle_layer(executor, child, piece);
+        if (error != 0) co_return error;
+        done += step.n;
+    }
+    co_return 0;
+}
+
+} // namespace us

@@ -1,0 +1,32 @@
+#include "targets/inflight.h"
+
+#include <algorithm>
+
+namespace us {
+
+Inflight::Older Inflight::busy() const {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    Older older;
+    for (uint32_t i = 0; i < nr_; i++)
+        if (uint64_t sequence = slots_[i].sequence.load(std::memory_order_acquire))
+            older.emplace_back(i, sequence);
+    return older;
+}
+
+bool Inflight::passed(Older &older, uint32_t layer) const {
+    std::erase_if(older, [&](const auto &entry) {
+        auto [slot, sequence] = entry;
+        if (slots_[slot].sequence.load(std::memory_order_acquire) != sequence) return true;
+        return (own_[slot].inside.load(std::memory_order_acquire) >> layer & 1) == 0;
+    });
+    return older.empty();
+}
+
+uint64_t Inflight::published() const {
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < nr_; i++)
+        sum += own_[i].times.load(std::memory_order_relaxed);
+    return sum;
+}
+
+} // namespace us
