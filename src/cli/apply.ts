@@ -9,9 +9,14 @@ import { changeSignal, type Followed, follow } from "./common/change.js";
 import type { ExitStatus, Invocation } from "./common/invocation.js";
 import { createProgress } from "./common/progress.js";
 import { reportError, toStackError } from "./common/report.js";
-import { acceptedStacks, findingsOf, type LoadedStack, printFindings } from "./common/stacks.js";
+import {
+  acceptedStacks,
+  findingsOf,
+  type LoadedStack,
+  printFindings,
+  printRefusal,
+} from "./common/stacks.js";
 import { isStructured, printValue } from "./common/structured.js";
-import type { Sink } from "./common/terminal.js";
 import { whereText } from "./render/status.js";
 
 const DEFAULT_TIMEOUT_MS = 120_000;
@@ -64,7 +69,11 @@ async function applyOne(
   return await follow(client.apply(request, { signal: changeSignal(interrupted, timeoutMs) }), progress);
 }
 
-function printResult(stack: LoadedStack, { done, plan }: Followed, { options, terminal }: Invocation): void {
+function printResult(
+  stack: LoadedStack,
+  { done, plan, table }: Followed,
+  { options, terminal }: Invocation,
+): void {
   const { out } = terminal;
   const { name } = stack.spec;
   if (options.output === "name") {
@@ -73,7 +82,7 @@ function printResult(stack: LoadedStack, { done, plan }: Followed, { options, te
   }
   if (done.result === "planned") {
     if (plan !== null)
-      out.write(renderPlan(name, null, plan, { color: out.colors.isColorSupported, unchanged: true }));
+      out.write(renderPlan(name, table, plan, { color: out.colors.isColorSupported, unchanged: true }));
     return;
   }
   const { green, dim } = out.colors;
@@ -85,10 +94,6 @@ function printResult(stack: LoadedStack, { done, plan }: Followed, { options, te
     const device = status.device !== null && status.path !== null ? dim(`  (${status.device})`) : "";
     out.line(`  ${exported}  ${whereText(status)}${device}`);
   }
-}
-
-function printRefusal(subject: string, { colors: { bold, red }, line }: Sink): void {
-  line(`${bold(red("error:"))} ${bold(`${subject} is refused; nothing was changed`)}`);
 }
 
 /** What went wrong with one stack; the others are still tried, as kubectl does. */

@@ -6,7 +6,7 @@ import { openController } from "../reconcile/client.js";
 import { hasErrors } from "../spec/index.js";
 import type { ExitStatus, Invocation } from "./common/invocation.js";
 import { reportError, toStackError } from "./common/report.js";
-import { acceptedStacks, findingsOf, printFindings } from "./common/stacks.js";
+import { acceptedStacks, findingsOf, printFindings, printRefusal } from "./common/stacks.js";
 import { isStructured, printValue } from "./common/structured.js";
 
 async function diffAll(invocation: Invocation): Promise<ExitStatus> {
@@ -19,7 +19,7 @@ async function diffAll(invocation: Invocation): Promise<ExitStatus> {
   let refused = false;
   for (const stack of stacks) {
     try {
-      const { plan, findings } = await client.diff(
+      const { plan, table, findings } = await client.diff(
         { document: { ...stack.document }, baseDir: stack.file.baseDir },
         { signal: interrupted },
       );
@@ -28,11 +28,12 @@ async function diffAll(invocation: Invocation): Promise<ExitStatus> {
       plans.push({ stack: stack.spec.name, changes: hasChanges(plan), ...plan });
       if (isStructured(options.output)) continue;
       terminal.out.write(
-        renderPlan(stack.spec.name, null, plan, { color: terminal.out.colors.isColorSupported }),
+        renderPlan(stack.spec.name, table, plan, { color: terminal.out.colors.isColorSupported }),
       );
     } catch (error) {
       if (!hasErrors(findingsOf(error))) throw error;
       printFindings(stack, findingsOf(error), terminal.err);
+      printRefusal(`stack/${stack.spec.name}`, terminal.err);
       refused = true;
     }
   }

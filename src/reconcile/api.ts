@@ -92,6 +92,7 @@ export const ERROR_REPLY = object("An answer that failed", { error: ERROR_BODY }
 
 export const DIFF_REPLY = object("What apply would do", {
   plan: described<Plan>("The plan, as src/plan makes it."),
+  table: described<Table>("The table that the plan leads to."),
   findings: list("Warnings about the document.", FINDING),
 });
 
@@ -119,7 +120,11 @@ export const PROGRESS_PHASES = [
 export const CHANGE_EVENT = anyOf(
   "One line of the answer to a change",
   object("A warning about the document", { event: oneOf("", ["finding"]), finding: FINDING }),
-  object("What is going to be done", { event: oneOf("", ["plan"]), plan: described<Plan>("The plan.") }),
+  object("What is going to be done", {
+    event: oneOf("", ["plan"]),
+    plan: described<Plan>("The plan."),
+    table: nullable(described<Table>("The table that it leads to; null when the stack is taken down.")),
+  }),
   object("Something happens to a device or layer", {
     event: oneOf("", ["progress"]),
     device: nullable(text("The device, null when it is about the stack as a whole.")),

@@ -113,7 +113,8 @@ export class Stacks {
 
   async diff(request: DiffRequest): Promise<DiffReply> {
     const prepared = await this.#prepare(request);
-    return { plan: (await this.#plan(prepared, {})).plan, findings: prepared.findings };
+    const { plan: made } = await this.#plan(prepared, {});
+    return { plan: made, table: prepared.stored.table, findings: prepared.findings };
   }
 
   /** @throws StackError for every reason why the stack is not as the document says, in the end */
@@ -136,7 +137,7 @@ export class Stacks {
     const prepared = await this.#prepare(request);
     for (const finding of prepared.findings) emit({ event: "finding", finding });
     const { plan: made } = await this.#plan(prepared, options);
-    emit({ event: "plan", plan: made });
+    emit({ event: "plan", plan: made, table: prepared.stored.table });
     if (made.blocked.length > 0) throw planBlocked(name, made);
     const entry = this.#entries.get(name);
     if (request.dryRun === true) return done("planned", entry === undefined ? null : await entry.status());
@@ -210,7 +211,7 @@ export class Stacks {
       runner.on("report", report);
       try {
         const made = await this.#planRemoval(entry, force);
-        emit({ event: "plan", plan: made });
+        emit({ event: "plan", plan: made, table: null });
         if (made.blocked.length > 0) throw planBlocked(name, made);
         const { target } = runner.context;
         await entry.update((stored) => ({ ...stored, deleting: true }));

@@ -6,7 +6,7 @@ import type { ChangeEvent, ErrorBody } from "../../src/reconcile/api.js";
 import type { Finding } from "../../src/spec/index.js";
 import { type Asked, type FakeController, type Script, startFakeController } from "./fake-controller.js";
 import { cli, ESCAPE, onTerminal, shell, temporaryFolder, userEnv } from "./harness.js";
-import { DEGRADED, DEMO_YAML, HEALTHY } from "./items.js";
+import { DEGRADED, DEMO_YAML, demoTable, HEALTHY } from "./items.js";
 
 let home: string;
 let env: Record<string, string>;
@@ -75,7 +75,7 @@ const progress = (
   message,
 });
 const CREATED: ChangeEvent[] = [
-  { event: "plan", plan: PLAN },
+  { event: "plan", plan: PLAN, table: demoTable(false) },
   progress("@nbd", "starting", "opening d0.img", "d0"),
   progress("@nbd", "ready", "serves"),
   { event: "done", result: "created", item: HEALTHY },
@@ -211,7 +211,7 @@ describe("apply", () => {
   it("prints the plan and changes nothing on --dry-run", async () => {
     await given({
       change: () => [
-        { event: "plan", plan: PLAN },
+        { event: "plan", plan: PLAN, table: demoTable(false) },
         { event: "done", result: "planned", item: null },
       ],
     });
@@ -219,8 +219,8 @@ describe("apply", () => {
     expect(status).toBe(0);
     expect(stdout).toMatchInlineSnapshot(`
       "stack demo
-        + create layer "d0": is missing
-        + start NBD server: is not there yet
+        + create "d0.img" for layer "d0": is missing
+        + start NBD server (data): is not there yet
 
       Plan: 1 to create, 1 to start.
       "
@@ -235,7 +235,7 @@ describe("apply", () => {
       diff: ({ body }) =>
         JSON.stringify(body).includes('"other"')
           ? failing("path-missing", "no", [ERROR])
-          : { plan: PLAN, findings: [] },
+          : { plan: PLAN, table: demoTable(false), findings: [] },
       change: () => CREATED,
     });
     const { status, stdout, stderr } = await cli(["apply", "demo.yaml", "other.yaml"], here());
@@ -246,7 +246,7 @@ describe("apply", () => {
 
   it("goes on with the others when one fails", async () => {
     await given({
-      diff: () => ({ plan: PLAN, findings: [] }),
+      diff: () => ({ plan: PLAN, table: demoTable(false), findings: [] }),
       change: ({ body }) =>
         JSON.stringify(body).includes('"other"') ? CREATED : failing("server-start", "d0.img is locked"),
     });
@@ -257,7 +257,7 @@ describe("apply", () => {
   });
 
   it("fails when the controller breaks off", async () => {
-    await given({ change: () => [{ event: "plan", plan: PLAN }] });
+    await given({ change: () => [{ event: "plan", plan: PLAN, table: demoTable(false) }] });
     const { status, stderr } = await cli(["apply", "demo.yaml"], here());
     expect(status).toBe(1);
     expect(stderr).toContain("[controller-unreachable]");
@@ -279,7 +279,7 @@ describe("apply", () => {
 
   it("leaves the failure of a device on the screen", async () => {
     const events: ChangeEvent[] = [
-      { event: "plan", plan: PLAN },
+      { event: "plan", plan: PLAN, table: demoTable(false) },
       progress("@nbd", "failed", "d0.img is locked"),
       { event: "error", ...failing("server-start", "d0.img is locked") },
     ];
@@ -292,11 +292,11 @@ describe("apply", () => {
 
 describe("diff", () => {
   it("exits 0 without and 1 with differences, 2 when it cannot tell", async () => {
-    await given({ diff: () => ({ plan: NOTHING, findings: [] }) });
+    await given({ diff: () => ({ plan: NOTHING, table: demoTable(false), findings: [] }) });
     expect(await cli(["diff", "demo.yaml"], here())).toMatchObject({ status: 0, stderr: "" });
     await controller?.close();
 
-    await given({ diff: () => ({ plan: PLAN, findings: [WARNING] }) });
+    await given({ diff: () => ({ plan: PLAN, table: demoTable(false), findings: [WARNING] }) });
     const changed = await cli(["diff", "demo.yaml"], here());
     expect(changed.status).toBe(1);
     expect(changed.stdout).toContain("Plan: ");
@@ -319,7 +319,11 @@ describe("diff", () => {
 
 describe("delete", () => {
   const DELETED: ChangeEvent[] = [
-    { event: "plan", plan: { actions: [action("stop", "@nbd", "is not wanted any more")], blocked: [] } },
+    {
+      event: "plan",
+      plan: { actions: [action("stop", "@nbd", "is not wanted any more")], blocked: [] },
+      table: null,
+    },
     { event: "done", result: "deleted", item: null },
   ];
 

@@ -1,5 +1,6 @@
 /** Following one change (apply or delete) to its end: events of the controller → progress, warnings, result. */
 
+import type { Table } from "../../compile/table.js";
 import { StackError } from "../../errors.js";
 import type { Plan } from "../../plan/plan.js";
 import type { ChangeEvent, DoneEvent } from "../../reconcile/api.js";
@@ -9,6 +10,8 @@ import type { Progress } from "./progress.js";
 export interface Followed {
   readonly done: DoneEvent;
   readonly plan: Plan | null;
+  /** What the plan leads to. */
+  readonly table: Table | null;
   readonly warnings: readonly Finding[];
 }
 
@@ -17,12 +20,13 @@ export interface Followed {
  */
 export async function follow(events: AsyncIterable<ChangeEvent>, progress: Progress): Promise<Followed> {
   let plan: Plan | null = null;
+  let table: Table | null = null;
   const warnings: Finding[] = [];
   try {
     for await (const event of events) {
       switch (event.event) {
         case "plan":
-          plan = event.plan;
+          ({ plan, table } = event);
           progress.planned(event.plan);
           break;
         case "progress":
@@ -33,7 +37,7 @@ export async function follow(events: AsyncIterable<ChangeEvent>, progress: Progr
           break;
         case "done":
           await progress.end(true);
-          return { done: event, plan, warnings };
+          return { done: event, plan, table, warnings };
         case "error":
           throw new StackError("internal", event.error.message);
       }

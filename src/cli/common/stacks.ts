@@ -71,6 +71,11 @@ export function printProblems(problems: readonly Problem[], files: readonly Stac
   }
 }
 
+/** The last word on what the host refuses, after its findings. */
+export function printRefusal(subject: string, { colors: { bold, red }, line }: Sink): void {
+  line(`${bold(red("error:"))} ${bold(`${subject} is refused; nothing was changed`)}`);
+}
+
 /** `demo.yaml is refused: 2 errors` */
 export function refusalLine(problems: readonly Problem[], sink: Sink): string {
   const errors = problems.filter(({ severity }) => severity === "error");

@@ -120,7 +120,7 @@ function explainQueues(queues: readonly QueueStatus[]): ExplainedQueue[] {
         copyMode: first.copyMode,
         queues: members.length,
         requests,
-        requestsPerEnter: enters === 0 ? null : requests / enters,
+        requestsPerEnter: requests === 0 || enters === 0 ? null : requests / enters,
       },
     ];
   });
