@@ -3,7 +3,9 @@
  * may be repeated after a crash at any point.
  */
 
-import { mkdir, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { Device, Table } from "../compile/table.js";
 import { StackError } from "../errors.js";
 import type { Channels } from "./channels.js";
@@ -110,6 +112,27 @@ export class StackEffects {
     const { paths, stack } = this.#input;
     await rm(stackRunDir(paths, stack), { recursive: true, force: true });
     await rm(`${paths.memoryDir}/${stack}`, { recursive: true, force: true });
+  }
+
+  /**
+   * Removes what a stack that is as desired has no use for: folders of servers that died and are no longer wanted, and
+   * the memory of layers that are gone.
+   */
+  async tidy({ table, leafPaths }: Desired): Promise<void> {
+    const { paths, stack } = this.#input;
+    const wanted = new Set(table.devices.map((device) => device.name));
+    for (const name of await namesIn(stackRunDir(paths, stack), "folders")) {
+      const runDir = deviceRunDir(paths, stack, name);
+      if (wanted.has(name) || (await this.#ownId(name)) !== null || (await isServed(runDir))) continue;
+      const socket = (await configIfReadable(runDir))?.runtime.nbdSocket;
+      if (socket !== undefined) await rm(socket, { force: true });
+      await rm(runDir, { recursive: true, force: true });
+    }
+    const used = new Set(Object.values(leafPaths));
+    const memory = dirname(memoryFile(paths, stack, ""));
+    for (const name of await namesIn(memory, "files")) {
+      if (name.endsWith(".mem") && !used.has(join(memory, name))) await rm(join(memory, name));
+    }
   }
 
   async #start(
@@ -239,6 +262,18 @@ export class StackEffects {
 }
 
 const exportNames = (device: Device): string[] => device.exports.flatMap((entry) => entry.name ?? []);
+
+async function namesIn(folder: string, which: "files" | "folders"): Promise<string[]> {
+  if (!existsSync(folder)) return [];
+  const entries = await readdir(folder, { withFileTypes: true });
+  return entries.flatMap((entry) => (entry.isDirectory() === (which === "folders") ? [entry.name] : []));
+}
+
+async function isServed(runDir: string): Promise<boolean> {
+  const config = configFile(runDir);
+  const supervisor = await processOf(join(runDir, "supervisor.pid"), config);
+  return supervisor !== null || (await processOf(join(runDir, "server.pid"), config)) !== null;
+}
 
 /** What stands in the way of reading it does not stand in the way of stopping its server. */
 async function configIfReadable(runDir: string): Promise<ServerConfig | null> {

@@ -66,7 +66,7 @@ export class StackEntry {
       );
     });
     this.runner.on("state", (state) => {
-      if (state === "settled") this.#recordApplied();
+      if (state === "settled") this.#settle();
       if (state === "troubled" || state === "blocked") log.error({ state }, this.trouble() ?? state);
       if (state === "gone") input.onGone();
     });
@@ -132,12 +132,15 @@ export class StackEntry {
   }
 
   /** The stack is ready: from now on its data files hold what this table put there. */
-  #recordApplied(): void {
+  #settle(): void {
     const { desired } = this.runner.context.target;
     if (desired === null) return;
     const { table } = desired;
     this.update((stored) =>
       JSON.stringify(stored.applied) === JSON.stringify(table) ? stored : { ...stored, applied: table },
     ).catch((error: unknown) => this.#input.log.error({ err: error }, "what was applied cannot be recorded"));
+    this.runner
+      .tidy()
+      .catch((error: unknown) => this.#input.log.error({ err: error }, "leftovers cannot be removed"));
   }
 }

@@ -42,6 +42,7 @@ export class StackRunner extends EventEmitter<RunnerEvents> implements World {
   readonly #adopted = new Set<string>();
   readonly #actor: Actor<typeof stackMachine>;
   #state: RunnerState = "working";
+  #tidying: Promise<void> = Promise.resolve();
 
   constructor(input: RunnerInput, target: Target) {
     super();
@@ -149,6 +150,14 @@ export class StackRunner extends EventEmitter<RunnerEvents> implements World {
     return channel.ask(request, 10_000);
   }
 
+  /** Removes what a settled stack has no use for. */
+  async tidy(): Promise<void> {
+    const { desired } = this.context.target;
+    if (this.#state !== "settled" || desired === null) return;
+    this.#tidying = this.#effects.tidy(desired);
+    await this.#tidying;
+  }
+
   removeRunFolder(): Promise<void> {
     return this.#effects.removeRunFolder();
   }
@@ -163,6 +172,8 @@ export class StackRunner extends EventEmitter<RunnerEvents> implements World {
 
   async perform(input: PerformInput): Promise<void> {
     this.#adopted.delete(input.device);
+    // A folder that is being made must not be taken for a leftover. Whoever asked to tidy up hears of its errors.
+    await this.#tidying.catch(() => undefined);
     await this.#effects.perform(input);
     if (input.kind !== "stop" && input.kind !== "pause") this.#adopted.add(input.device);
   }

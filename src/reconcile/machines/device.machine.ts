@@ -10,7 +10,7 @@
  * stack is told, observes, and decides.
  */
 
-import { assertEvent, assign, enqueueActions, fromCallback, fromPromise, sendParent, setup } from "xstate";
+import { assertEvent, assign, fromCallback, fromPromise, sendParent, setup } from "xstate";
 import type { DevicePhase } from "../../plan/observed.js";
 import { bodyFromError } from "../error-body.js";
 import type { Desired } from "../stack-effects.js";
@@ -75,21 +75,26 @@ const machine = setup({
       assertEvent(event, "DO");
       return { kind: event.kind, desired: event.desired };
     }),
-    tellDone: enqueueActions(({ enqueue, context }) => {
-      enqueue.assign({ trouble: null, kind: null });
-      enqueue(sendParent({ type: "DEVICE.DONE", device: context.name } satisfies DeviceNews));
-    }),
-    tellFailed: enqueueActions(({ enqueue, context }, trouble: Trouble) => {
-      enqueue.assign({ trouble, kind: null });
-      enqueue(sendParent({ type: "DEVICE.FAILED", device: context.name, trouble } satisfies DeviceNews));
-    }),
-    tellLost: enqueueActions(({ enqueue, context }) => {
-      enqueue.assign({ losses: context.losses + 1 });
-      enqueue(sendParent({ type: "DEVICE.LOST", device: context.name } satisfies DeviceNews));
-    }),
+    succeed: assign({ trouble: null, kind: null }),
+    fail: assign((_, trouble: Trouble) => ({ trouble, kind: null })),
+    lose: assign({ losses: ({ context }) => context.losses + 1 }),
+    tellDone: sendParent(({ context: { name } }): DeviceNews => ({ type: "DEVICE.DONE", device: name })),
+    tellFailed: sendParent(
+      ({ context: { name } }, trouble: Trouble): DeviceNews => ({
+        type: "DEVICE.FAILED",
+        device: name,
+        trouble,
+      }),
+    ),
+    tellLost: sendParent(({ context: { name } }): DeviceNews => ({ type: "DEVICE.LOST", device: name })),
   },
   delays: { performMs: ({ context }) => context.patience.performMs },
 });
+
+function late({ name, patience }: DeviceContext, words: string): Trouble {
+  const message = `waited ${patience.performMs / 1000} s for ${words} device "${name}"`;
+  return { code: "timeout", message, details: {}, findings: [] };
+}
 
 /** A busy state: performs what it was told, within the machine's patience. */
 function busy(words: string, done: "unseen" | "deleted") {
@@ -98,24 +103,22 @@ function busy(words: string, done: "unseen" | "deleted") {
     invoke: {
       src: "perform",
       input: ({ context }) => ({ context }),
-      onDone: { target: `resting.${done}`, actions: "tellDone" },
+      onDone: { target: `resting.${done}`, actions: ["succeed", "tellDone"] },
       onError: {
         target: "resting.unseen",
-        actions: { type: "tellFailed", params: ({ event }) => bodyFromError(event.error) },
+        actions: [
+          { type: "fail", params: ({ event }) => bodyFromError(event.error) },
+          { type: "tellFailed", params: ({ event }) => bodyFromError(event.error) },
+        ],
       },
     },
     after: {
       performMs: {
         target: "resting.unseen",
-        actions: {
-          type: "tellFailed",
-          params: ({ context }): Trouble => ({
-            code: "timeout",
-            message: `waited ${context.patience.performMs / 1000} s for ${words} device "${context.name}"`,
-            details: {},
-            findings: [],
-          }),
-        },
+        actions: [
+          { type: "fail", params: ({ context }) => late(context, words) },
+          { type: "tellFailed", params: ({ context }) => late(context, words) },
+        ],
       },
     },
   });
@@ -138,7 +141,7 @@ export const deviceMachine = machine.createMachine({
         live: {
           invoke: { src: "watch", input: ({ context }) => context },
           on: {
-            LOST: { target: "unseen", actions: "tellLost" },
+            LOST: { target: "unseen", actions: ["lose", "tellLost"] },
             // Watched already: another look must not stop watching, not even for a moment.
             SEEN: { guard: "seesServed" },
           },

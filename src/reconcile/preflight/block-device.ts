@@ -84,7 +84,10 @@ export async function isReadOnlyDevice(folder: string): Promise<boolean> {
  * @returns words such as `mounted at /mnt`; null when nobody is known to
  */
 export async function holderOf(folder: string, folders: KernelFolders): Promise<string | null> {
-  const names = await readdir(folder);
+  // The folder of a disk holds files, too, and a path through a file is an error of its own (ENOTDIR).
+  const names = (await readdir(folder, { withFileTypes: true }))
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => entry.name);
   const partitions: string[] = [];
   for (const name of names) {
     if ((await readIfThere(join(folder, name, "partition"))) !== undefined)
