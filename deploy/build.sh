@@ -31,7 +31,7 @@ native_recipe() {
 
 build_native() {
     local nodedir recipe todo
-    if [[ -e deploy/node-headers.sh ]]; then nodedir=$(bash deploy/node-headers.sh); else nodedir=/usr; fi
+    nodedir=$(bash deploy/node-headers.sh)
     recipe=$(native_recipe | sha256sum)
     if [[ ! -e native/build/Makefile || "$(cat native/build/recipe 2>/dev/null)" != "$recipe" ]]; then
         say "configuring the native data plane"

@@ -5,12 +5,12 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <list>
 #include <system_error>
@@ -33,12 +33,14 @@ constexpr const char *FRESH = "control.sock.new";
     throw std::system_error(errno, std::generic_category(), what);
 }
 
-sigset_t stop_signals() {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    return set;
+// Where the signal handler says that it was called; -1: nobody would hear it.
+std::atomic<int> heard_by{-1};
+
+void on_stop_signal(int) {
+    int fd = heard_by;
+    if (fd < 0) _exit(0);
+    uint64_t one = 1;
+    [[maybe_unused]] ssize_t written = write(fd, &one, sizeof(one));
 }
 
 } // namespace
@@ -53,9 +55,7 @@ ControlSocket::ControlSocket(const std::string &folder, ControlHandlers handlers
     folder_fd_ = open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (folder_fd_ < 0) fail("cannot open " + folder);
     wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    sigset_t none;
-    sigemptyset(&none);
-    signal_fd_ = signalfd(-1, &none, SFD_CLOEXEC | SFD_NONBLOCK);
+    signal_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     listen_fd_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (wake_fd_ < 0 || signal_fd_ < 0 || listen_fd_ < 0) fail("cannot create the control socket");
 
@@ -76,6 +76,7 @@ ControlSocket::~ControlSocket() {
         eventfd_write(wake_fd_, 1);
         thread_.join();
     }
+    heard_by = -1;
     unlinkat(folder_fd_, NAME, 0);
     for (int fd : {listen_fd_, signal_fd_, wake_fd_, folder_fd_})
         close(fd);
@@ -89,9 +90,18 @@ void ControlSocket::start() {
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
+// A handler and no mask: threads that the engine starts need not know.
+void ControlSocket::quick_stop() {
+    heard_by = -1;
+    struct sigaction action {};
+    action.sa_handler = on_stop_signal;
+    action.sa_flags = SA_RESTART;
+    for (int signal : {SIGTERM, SIGINT})
+        sigaction(signal, &action, nullptr);
+}
+
 void ControlSocket::take_signals() {
-    sigset_t set = stop_signals();
-    signalfd(signal_fd_, &set, 0);
+    heard_by = signal_fd_;
 }
 
 json ControlSocket::answer(const std::string &line) {
@@ -150,8 +160,7 @@ void ControlSocket::run() {
         if (poll(fds.data(), fds.size(), -1) < 0) continue;
 
         running = fds[0].revents == 0;
-        signalfd_siginfo signal;
-        if (read(signal_fd_, &signal, sizeof(signal)) == sizeof(signal)) handlers_.stop();
+        if (eventfd_t times; eventfd_read(signal_fd_, &times) == 0) handlers_.stop();
         auto client = clients.begin();
         for (size_t i = 3; i < fds.size(); i++) {
             bool alive = true;

@@ -31,9 +31,10 @@ class ControlSocket {
 
     // Starts answering.
     void start();
-    // From here on SIGTERM and SIGINT call handlers.stop instead of ending the process. The caller's thread
-    // and those that it started must have both blocked.
+    // From here on SIGTERM and SIGINT call handlers.stop on the control thread. Before, and from quick_stop()
+    // on, they end the process at once with exit status 0.
     void take_signals();
+    static void quick_stop();
 
   private:
     struct Client;

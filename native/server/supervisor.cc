@@ -80,8 +80,8 @@ std::optional<int> Supervisor::reaped(int status) {
     ever_ready_ = ever_ready_ || was_ready;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return 0;
     if (stopping_) {
-        // Killed before it had taken over the signal: nothing had been served.
-        if (!was_ready && WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM) return 0;
+        // Before it had a handler: nothing had been begun.
+        if (WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM) return 0;
         log(Level::error, "the server " + how_it_died(status) + " while stopping");
         return 1;
     }

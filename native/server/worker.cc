@@ -1,8 +1,6 @@
 #include "server/worker.h"
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -148,13 +146,14 @@ json DeviceServer::status() const {
 
 void DeviceServer::stop() {
     if (stopping_.exchange(true)) return;
-    if (!serving_) _exit(EXIT_STOPPED); // as SIGTERM does: whatever was begun can be recovered
+    if (!serving_) _exit(EXIT_STOPPED);
     log(Level::info, "stopping");
     guard_.begin();
     service_->stop();
 }
 
 void DeviceServer::serve(Shared &shared) {
+    ControlSocket::quick_stop(); // whatever was begun can be recovered
     std::string run_dir = text_at(config_, "runtime", "runDir");
     PidFile pid_file(run_dir, "server.pid");
     service_->prepare();
@@ -168,11 +167,6 @@ void DeviceServer::serve(Shared &shared) {
     control.start();
     service_->start();
 
-    sigset_t stop_signals;
-    sigemptyset(&stop_signals);
-    sigaddset(&stop_signals, SIGTERM);
-    sigaddset(&stop_signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &stop_signals, nullptr);
     serving_ = true;
     control.take_signals();
     drop_capabilities();

@@ -266,7 +266,8 @@ void Device::start() {
         control_.start(id(), getpid(), LIVE_WAIT);
     added_ = false;
     if (recovering_) resize();
-    graph_.start_background(queues_.front()->engine());
+    Queue &first = queues_.front()->engine();
+    first.post([this, &first] { graph_.start_background(first); });
 }
 
 void Device::resize() {
