@@ -2,6 +2,7 @@
 # Standard bytes: written fused, the same data are read layered, over NBD, and by device mapper's own targets.
 # shellcheck source=../cases.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../cases.sh"
+modprobe loop
 modprobe dm_mod
 
 stack() { # COMPOSE FRONTEND

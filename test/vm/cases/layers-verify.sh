@@ -3,6 +3,7 @@
 # shellcheck source=../cases.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../cases.sh"
 
+modprobe loop
 truncate -s 64M backing.img
 backing=$(losetup --find --show backing.img)
 trap 'losetup -d "$backing"' EXIT

@@ -3,6 +3,7 @@
 # resynchronised in full.
 # shellcheck source=../cases.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../cases.sh"
+modprobe loop
 modprobe dm_mod
 modprobe dm_flakey
 
