@@ -7,7 +7,7 @@
 #include <fstream>
 #include <future>
 #include <latch>
-#include <mutex>
+#include <numeric>
 
 #include "check.h"
 
@@ -80,11 +80,13 @@ void ConfigBuilder::path(const std::string &layer, const std::string &path) {
 
 Served::Served(const json &config, uint32_t nr_queues, uint32_t depth,
                const std::function<void(us::Graph &)> &prepare)
-    : graph_(std::make_unique<us::Graph>(config)), depth_(depth), queues_(nr_queues) {
+    : graph_(std::make_unique<us::Graph>(config)), queues_(nr_queues) {
     if (prepare) prepare(*graph_);
     graph_->open(nr_queues, depth);
     for (uint32_t i = 0; i < nr_queues; i++) {
-        next_tag_.push_back(std::make_unique<std::atomic<uint32_t>>(0));
+        std::vector<uint32_t> tags(depth);
+        std::iota(tags.begin(), tags.end(), 0);
+        free_tags_.push_back(std::move(tags));
         std::promise<us::Queue *> ready;
         auto future = ready.get_future();
         threads_.emplace_back([this, i, depth, ready = std::move(ready)]() mutable {
@@ -120,7 +122,7 @@ struct Call : us::Request {
 Result Served::io(us_op op, uint64_t offset, uint64_t length, std::byte *buffer, uint32_t flags,
                   uint32_t queue, uint32_t root) {
     Call call;
-    call.tag = next_tag_[queue]->fetch_add(1) % depth_;
+    call.tag = take_tag(queue);
     call.op = op;
     call.flags = flags;
     call.root = root;
@@ -132,7 +134,25 @@ Result Served::io(us_op op, uint64_t offset, uint64_t length, std::byte *buffer,
     };
     auto future = call.promise.get_future();
     queues_[queue]->post([&] { queues_[queue]->submit(call); });
-    return future.get();
+    Result result = future.get();
+    give_tag(queue, call.tag);
+    return result;
+}
+
+uint32_t Served::take_tag(uint32_t queue) {
+    std::unique_lock lock(tags_mutex_);
+    tags_given_.wait(lock, [&] { return !free_tags_[queue].empty(); });
+    uint32_t tag = free_tags_[queue].back();
+    free_tags_[queue].pop_back();
+    return tag;
+}
+
+void Served::give_tag(uint32_t queue, uint32_t tag) {
+    {
+        std::lock_guard lock(tags_mutex_);
+        free_tags_[queue].push_back(tag);
+    }
+    tags_given_.notify_one();
 }
 
 void Served::wait_for(const std::function<bool(const json &)> &condition) {

@@ -2,11 +2,12 @@
 // its own thread, and blocking calls around it.
 #pragma once
 
-#include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -62,7 +63,7 @@ class Served {
 
     us::Graph &graph() { return *graph_; }
 
-    // Blocking; buffer holds length bytes for reads and writes.
+    // Blocking, any thread; buffer holds length bytes for reads and writes.
     Result io(us_op op, uint64_t offset, uint64_t length, std::byte *buffer = nullptr, uint32_t flags = 0,
               uint32_t queue = 0, uint32_t root = 0);
 
@@ -78,10 +79,14 @@ class Served {
 
   private:
     std::unique_ptr<us::Graph> graph_;
-    uint32_t depth_;
     std::vector<us::Queue *> queues_;
     std::vector<std::thread> threads_;
-    std::vector<std::unique_ptr<std::atomic<uint32_t>>> next_tag_;
+    uint32_t take_tag(uint32_t queue);
+    void give_tag(uint32_t queue, uint32_t tag);
+
+    std::mutex tags_mutex_;
+    std::condition_variable tags_given_;
+    std::vector<std::vector<uint32_t>> free_tags_; // by queue
 };
 
 Bytes pattern(uint64_t seed, uint64_t length);

@@ -122,6 +122,8 @@ void MirrorTarget::adopt(MirrorRecord record) {
     word(live.readable).fetch_and(in_sync);
     word(live.writable).store(takes_writes);
     word(live.readable).store(in_sync);
+    // What is dropped and taken back has missed writes: nothing of it is copied any more.
+    word(context_.resync->members).fetch_and(set_of(MemberState::syncing));
 }
 
 // Under mutex_, or on the helper thread.
@@ -193,6 +195,7 @@ int MirrorTarget::drop(uint32_t members, const std::string &reason) {
         std::lock_guard lock(mutex_);
         word(context_.live->readable).fetch_and(~members);
         word(context_.live->gate).fetch_and(~US_LIVE_WRITE_OPEN);
+        word(context_.resync->members).fetch_and(~members);
         unrecorded_ |= members;
         unrecorded_why_ = reason;
         return error;
@@ -235,8 +238,9 @@ int MirrorTarget::take_back(uint32_t child, std::string &refusal) {
     return 0;
 }
 
-int MirrorTarget::finish_sync(uint32_t members) {
+int MirrorTarget::finish_sync() {
     MirrorRecord record = next_record();
+    uint32_t members = word(context_.resync->members).load();
     for (uint32_t i = 0; i < record.members.size(); i++) {
         MemberRecord &m = record.members[i];
         if (!(members >> i & 1) || m.state != MemberState::syncing) continue;

@@ -69,7 +69,7 @@ class MirrorTarget : public Target, public Handler {
     int drop(uint32_t members, const std::string &reason);
     int mark_clean(uint64_t epoch);
     int take_back(uint32_t child, std::string &refusal);
-    int finish_sync(uint32_t members);
+    int finish_sync(); // of those that are copied whole
 
     // ---- execute.cc
     Task<IoResult> read(Executor &executor, LeafIo io, const Run &run);
@@ -83,7 +83,7 @@ class MirrorTarget : public Target, public Handler {
 
     // ---- resync.cc
     Task<void> resync(Executor &executor);
-    Task<bool> resync_pass(Executor &executor, uint32_t targets);
+    Task<bool> resync_pass(Executor &executor);
     Task<int> copy_window(Executor &executor, uint32_t targets, uint64_t start, uint64_t end);
     Task<IoResult> copy_part(Executor &executor, uint32_t targets, LeafIo io, uint32_t slot);
     Task<int> write_targets(Executor &executor, uint32_t targets, LeafIo io, const Run &run);
@@ -92,6 +92,8 @@ class MirrorTarget : public Target, public Handler {
     Task<void> clean_when_idle(Executor &executor);
     Task<bool> flush_and_mark_clean(Executor &executor);
     uint32_t syncing() const;
+    uint32_t begin_pass();
+    uint32_t copying() const;
     void want_resync();
     void want_cleaning();
 

@@ -64,8 +64,8 @@ void MirrorTarget::want_resync() {
 }
 
 Task<void> MirrorTarget::resync(Executor &executor) {
-    while (uint32_t targets = syncing()) {
-        bool passed = co_await resync_pass(executor, targets);
+    while (begin_pass()) {
+        bool passed = co_await resync_pass(executor);
         if (passed) continue;
         bool goes_on = co_await executor.pause(RETRY_NS);
         if (!goes_on) break;
@@ -74,27 +74,42 @@ Task<void> MirrorTarget::resync(Executor &executor) {
     resyncing_ = false;
 }
 
-// Copies everything to `targets`. False when it has to stop, or cannot put on record what came of it.
-Task<bool> MirrorTarget::resync_pass(Executor &executor, uint32_t targets) {
-    ResyncWords &words = *context_.resync;
-    if (targets & ~words.members) words.position = 0;
-    words.members = targets;
-    while (words.position < config().size) {
-        targets &= syncing();
+// All that are behind from here on; the position, if it does not hold for each of them, from the start.
+uint32_t MirrorTarget::begin_pass() {
+    std::lock_guard lock(mutex_);
+    uint32_t targets = set_of(MemberState::syncing);
+    std::atomic_ref<uint32_t> members(context_.resync->members);
+    std::atomic_ref<uint64_t> position(context_.resync->position);
+    if (targets & ~members.load()) position = 0;
+    members = targets;
+    return targets;
+}
+
+// Those of the pass that have taken part in it without a break.
+uint32_t MirrorTarget::copying() const {
+    std::lock_guard lock(mutex_);
+    return set_of(MemberState::syncing) & std::atomic_ref<uint32_t>(context_.resync->members).load();
+}
+
+// Copies everything. False when it has to stop, or cannot put on record what came of it.
+Task<bool> MirrorTarget::resync_pass(Executor &executor) {
+    std::atomic_ref<uint64_t> position(context_.resync->position);
+    while (position < config().size) {
+        uint32_t targets = copying();
         if (targets == 0) co_return true;
         if (executor.stopping()) co_return false;
-        uint64_t start = words.position, end = std::min(start + WINDOW_BYTES, config().size);
+        uint64_t start = position, end = std::min(start + WINDOW_BYTES, config().size);
         move_window(start, end);
         bool safe = co_await grace(executor);
         if (!safe) co_return false;
         int error = co_await copy_window(executor, targets, start, end);
         if (error != 0) co_return false;
-        words.position = end;
+        position = end;
     }
     move_window(0, 0);
-    int error = co_await flush_targets(executor, targets);
+    int error = co_await flush_targets(executor, copying());
     if (error != 0) co_return false;
-    std::function<int()> job = [this, targets] { return finish_sync(targets); };
+    std::function<int()> job = [this] { return finish_sync(); };
     error = co_await executor.offload(std::move(job));
     co_return error == 0;
 }
