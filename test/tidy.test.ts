@@ -182,3 +182,20 @@ describe("no file", () => {
     expect(wrong).toEqual([]);
   });
 });
+
+describe("the lock file", () => {
+  interface Locked {
+    version?: string;
+    optionalDependencies?: Record<string, string>;
+  }
+  const { packages } = JSON.parse(text("package-lock.json")) as { packages: Record<string, Locked> };
+
+  it("names every optional package, or `npm ci` refuses it on a fresh machine", () => {
+    const missing = Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
+      Object.keys(optionalDependencies).filter(
+        (name) => !(`node_modules/${name}` in packages) && !(`${path}/node_modules/${name}` in packages),
+      ),
+    );
+    expect(missing).toEqual([]);
+  });
+});
