@@ -46,6 +46,20 @@ Access read_access(const json &table) {
     return access;
 }
 
+// Signals are for the thread that waits for them: threads made under this get none.
+class SignalsBlocked {
+  public:
+    SignalsBlocked() {
+        sigset_t all;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before_);
+    }
+    ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+  private:
+    sigset_t before_;
+};
+
 std::string stack_of(const json &config) {
     return text_of(config.value("runtime", json::object()), "stack");
 }
@@ -100,34 +114,37 @@ void NbdServer::listen() {
 
 // Each on a thread of its own, which also sets up its queue; the first settles the graph. All or none run on.
 void NbdServer::Impl::start_workers() {
-    std::vector<std::promise<void>> opened(nr_queues());
-    for (uint32_t i = 0; i < opened.size(); i++)
+    // Held by each thread too: one may still be busy telling when this has heard.
+    auto opened = std::make_shared<std::vector<std::promise<void>>>(nr_queues());
+    for (uint32_t i = 0; i < opened->size(); i++)
         workers.push_back(std::make_unique<Worker>(service, i));
-    for (uint32_t i = 0; i < opened.size(); i++)
-        threads.emplace_back([this, i, &opened] {
+    for (uint32_t i = 0; i < opened->size(); i++) {
+        SignalsBlocked blocked;
+        threads.emplace_back([this, i, opened] {
             Worker &worker = *workers[i];
             try {
                 worker.open();
                 if (i == 0) service.graph.settle(worker.queue());
             } catch (...) {
-                opened[i].set_exception(std::current_exception());
+                (*opened)[i].set_exception(std::current_exception());
                 return;
             }
-            opened[i].set_value();
+            (*opened)[i].set_value();
             worker.run();
         });
+    }
     std::exception_ptr failure;
-    std::vector<bool> running(opened.size());
-    for (size_t i = 0; i < opened.size(); i++) {
+    std::vector<bool> running(opened->size());
+    for (size_t i = 0; i < opened->size(); i++) {
         try {
-            opened[i].get_future().get();
+            (*opened)[i].get_future().get();
             running[i] = true;
         } catch (...) {
             if (!failure) failure = std::current_exception();
         }
     }
     if (!failure) return;
-    for (size_t i = 0; i < opened.size(); i++)
+    for (size_t i = 0; i < opened->size(); i++)
         if (running[i]) workers[i]->post([worker = workers[i].get()] { worker->stop(); });
     join_workers();
     std::rethrow_exception(failure);
