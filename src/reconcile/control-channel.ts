@@ -4,7 +4,6 @@
  */
 
 import { connect, type Socket } from "node:net";
-import { createInterface } from "node:readline";
 import { StackError } from "../errors.js";
 
 interface Waiting {
@@ -21,7 +20,12 @@ export class ControlChannel {
   private constructor(socket: Socket, path: string) {
     this.#socket = socket;
     this.#path = path;
-    createInterface({ input: socket }).on("line", (line) => this.#answer(line));
+    let rest = "";
+    socket.setEncoding("utf8").on("data", (piece: string) => {
+      const lines = (rest + piece).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) this.#answer(line);
+    });
     socket.on("error", () => socket.destroy());
     socket.once("close", () => this.#end());
   }

@@ -26,6 +26,14 @@ export interface ServerPlace {
 
 export type Say = (message: string, layer?: string) => void;
 
+/** How a start is told about, and ended. */
+export interface StartOptions {
+  readonly say: Say;
+  readonly signal: AbortSignal;
+  /** Called when a supervisor that was started ends, as long as we live. */
+  readonly onEnd: () => void;
+}
+
 interface ReadyLine {
   readonly ready?: boolean;
   readonly id?: number | null;
@@ -49,14 +57,13 @@ interface ReadyLine {
 export async function startServer(
   command: readonly string[],
   place: ServerPlace,
-  say: Say,
-  signal: AbortSignal,
+  options: StartOptions,
 ): Promise<{ id: number | null; pid: number }> {
   const [program, ...args] = command;
   if (program === undefined) throw new RangeError("a command needs a program");
   const log = await open(place.logFile, "a", 0o600);
   try {
-    return await runSupervisor(program, args, place, log, say, signal);
+    return await runSupervisor(program, args, place, log, options);
   } finally {
     await log.close();
   }
@@ -67,8 +74,7 @@ async function runSupervisor(
   args: readonly string[],
   place: ServerPlace,
   log: FileHandle,
-  say: Say,
-  signal: AbortSignal,
+  { say, signal, onEnd }: StartOptions,
 ): Promise<{ id: number | null; pid: number }> {
   const child = spawn(program, [...args, "--config", configFile(place.runDir), "--ready-fd", "3"], {
     cwd: "/",
@@ -78,8 +84,9 @@ async function runSupervisor(
   const pipe = child.stdio[3] as Readable;
   try {
     const line = await readyLine(child, pipe, place, say, signal);
-    if (line.ready === true) return { id: line.id ?? null, pid: line.pid ?? 0 };
-    throw startError(place, line);
+    if (line.ready !== true) throw startError(place, line);
+    child.once("exit", onEnd);
+    return { id: line.id ?? null, pid: line.pid ?? 0 };
   } catch (error) {
     if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
       await endProcess(child.pid, configFile(place.runDir), say);
@@ -87,7 +94,6 @@ async function runSupervisor(
     throw error;
   } finally {
     pipe.destroy();
-    child.removeAllListeners();
     child.unref();
   }
 }

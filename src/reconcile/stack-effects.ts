@@ -4,7 +4,7 @@
  */
 
 import { existsSync } from "node:fs";
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { mkdir, readdir, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Device, Table } from "../compile/table.js";
 import { StackError } from "../errors.js";
@@ -43,6 +43,8 @@ export interface EffectsInput {
   readonly driver: Driver;
   readonly channels: Channels;
   readonly report: (report: Report) => void;
+  /** Told when a supervisor that was started here ends. */
+  readonly onServerEnd: () => void;
   /** Told before anything else happens to a file that was made: what a rollback takes back. */
   readonly onCreated: (path: string) => Promise<void>;
 }
@@ -110,8 +112,10 @@ export class StackEffects {
   /** Removes what is left in the run folder of a stack that has gone. */
   async removeRunFolder(): Promise<void> {
     const { paths, stack } = this.#input;
-    await rm(stackRunDir(paths, stack), { recursive: true, force: true });
-    await rm(`${paths.memoryDir}/${stack}`, { recursive: true, force: true });
+    for (const folder of [stackRunDir(paths, stack), join(paths.memoryDir, stack)]) {
+      await rm(folder, { recursive: true, force: true });
+      await removeIfEmpty(dirname(folder));
+    }
   }
 
   /**
@@ -141,7 +145,7 @@ export class StackEffects {
     kind: "start" | "recreate" | "recover" | "reload",
     signal: AbortSignal,
   ) {
-    const { paths, stack, serverCommand, report } = this.#input;
+    const { paths, stack, serverCommand, report, onServerEnd: onEnd } = this.#input;
     const runDir = deviceRunDir(paths, stack, device.name);
     const logFile = stackLog(paths, stack);
     await mkdir(runDir, { recursive: true, mode: 0o700 });
@@ -155,7 +159,7 @@ export class StackEffects {
     const say = (message: string, layer?: string) =>
       report({ device: device.name, layer: layer ?? null, phase: "waiting", message });
     report({ device: device.name, layer: null, phase, message: `${phase} ${device.name}` });
-    await startServer(serverCommand, { stack, device: device.name, runDir, logFile }, say, signal);
+    await startServer(serverCommand, { stack, device: device.name, runDir, logFile }, { say, signal, onEnd });
     await this.#settle(device, desired);
     report({ device: device.name, layer: null, phase: "ready", message: `${device.name} is ready` });
   }
@@ -262,6 +266,15 @@ export class StackEffects {
 }
 
 const exportNames = (device: Device): string[] => device.exports.flatMap((entry) => entry.name ?? []);
+
+async function removeIfEmpty(folder: string): Promise<void> {
+  try {
+    await rmdir(folder);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "ENOENT" && code !== "ENOTEMPTY") throw error;
+  }
+}
 
 async function namesIn(folder: string, which: "files" | "folders"): Promise<string[]> {
   if (!existsSync(folder)) return [];

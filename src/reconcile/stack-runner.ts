@@ -41,6 +41,7 @@ export class StackRunner extends EventEmitter<RunnerEvents> implements World {
   readonly #effects: StackEffects;
   readonly #adopted = new Set<string>();
   readonly #actor: Actor<typeof stackMachine>;
+  readonly #servers = new Map<string, { readonly pid: number; readonly restarts: number }>();
   #state: RunnerState = "working";
   #tidying: Promise<void> = Promise.resolve();
 
@@ -55,6 +56,7 @@ export class StackRunner extends EventEmitter<RunnerEvents> implements World {
       driver,
       channels: this.#channels,
       report: (report) => this.emit("report", report),
+      onServerEnd: () => this.look(),
       onCreated,
     });
     this.#actor = createActor(stackMachine, { input: { stack, world: this, patience: PATIENCE, target } });
@@ -73,9 +75,9 @@ export class StackRunner extends EventEmitter<RunnerEvents> implements World {
     return this.#actor.getSnapshot().context;
   }
 
-  /** Servers that ended while they were watched. */
+  /** How often a device's server was found to be another one than before. */
   restartsOf(device: string): number {
-    return this.#deviceSnapshot(device)?.context.losses ?? 0;
+    return this.#servers.get(device)?.restarts ?? 0;
   }
 
   /** What a device is doing, by the name of its machine's state; null before it was first seen. */
@@ -97,6 +99,7 @@ export class StackRunner extends EventEmitter<RunnerEvents> implements World {
 
   /** Makes it look again now. */
   look(): void {
+    if (this.#actor.getSnapshot().status !== "active") return;
     this.#actor.send({ type: "LOOK" });
   }
 
@@ -129,7 +132,7 @@ export class StackRunner extends EventEmitter<RunnerEvents> implements World {
   async view(target: Target = this.context.target): Promise<StackView> {
     const { paths, stack, driver, store } = this.#input;
     const { desired } = target;
-    return observe({
+    const view = await observe({
       paths,
       stack,
       desired,
@@ -138,6 +141,8 @@ export class StackRunner extends EventEmitter<RunnerEvents> implements World {
       channels: this.#channels,
       adopted: this.#adopted,
     });
+    for (const [device, { serverPid }] of view.devices) if (serverPid !== null) this.#note(device, serverPid);
+    return view;
   }
 
   /** Sends a request to a device's server. @throws StackError when it does not answer */
@@ -191,6 +196,11 @@ export class StackRunner extends EventEmitter<RunnerEvents> implements World {
     return () => {
       watching = false;
     };
+  }
+
+  #note(device: string, pid: number): void {
+    const known = this.#servers.get(device) ?? { pid, restarts: 0 };
+    this.#servers.set(device, { pid, restarts: known.restarts + (known.pid === pid ? 0 : 1) });
   }
 
   #enter(state: RunnerState): void {

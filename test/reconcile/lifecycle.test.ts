@@ -235,7 +235,8 @@ describe("servers and controllers that die", () => {
     await sandbox.kill(before.supervisor, "demo");
     await sandbox.kill(before.server, "demo");
     const item = await client.wait("demo", "ready", 20_000);
-    expect(item.status.devices).toMatchObject([{ phase: "Ready", restarts: 1 }]);
+    expect(item.status.devices).toMatchObject([{ phase: "Ready" }]);
+    expect(item.status.devices[0]?.restarts).toBeGreaterThan(0);
   });
 
   it("finds the servers again after the controller has gone", async () => {

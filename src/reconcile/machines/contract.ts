@@ -52,6 +52,6 @@ export const PATIENCE: Patience = {
   observeMs: 30_000,
   performMs: 180_000,
   createMs: 60_000,
-  lookAgainMs: 60_000,
+  lookAgainMs: 30_000,
   backoffMs: (attempt) => Math.min(60_000, 1_000 * 2 ** Math.min(attempt - 1, 6)),
 };

@@ -27,8 +27,6 @@ export interface DeviceContext extends DeviceInput {
   readonly kind: DeviceActionKind | null;
   /** Why the last action failed; null after one that succeeded. */
   readonly trouble: Trouble | null;
-  /** Servers that ended while they were watched. */
-  readonly losses: number;
 }
 
 export type DeviceEvent =
@@ -77,7 +75,6 @@ const machine = setup({
     }),
     succeed: assign({ trouble: null, kind: null }),
     fail: assign((_, trouble: Trouble) => ({ trouble, kind: null })),
-    lose: assign({ losses: ({ context }) => context.losses + 1 }),
     tellDone: sendParent(({ context: { name } }): DeviceNews => ({ type: "DEVICE.DONE", device: name })),
     tellFailed: sendParent(
       ({ context: { name } }, trouble: Trouble): DeviceNews => ({
@@ -126,7 +123,7 @@ function busy(words: string, done: "unseen" | "deleted") {
 
 export const deviceMachine = machine.createMachine({
   id: "device",
-  context: ({ input }) => ({ ...input, desired: null, kind: null, trouble: null, losses: 0 }),
+  context: ({ input }) => ({ ...input, desired: null, kind: null, trouble: null }),
   initial: "resting",
   states: {
     resting: {
@@ -141,7 +138,7 @@ export const deviceMachine = machine.createMachine({
         live: {
           invoke: { src: "watch", input: ({ context }) => context },
           on: {
-            LOST: { target: "unseen", actions: ["lose", "tellLost"] },
+            LOST: { target: "unseen", actions: "tellLost" },
             // Watched already: another look must not stop watching, not even for a moment.
             SEEN: { guard: "seesServed" },
           },

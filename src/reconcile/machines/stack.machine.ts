@@ -37,9 +37,14 @@ export interface StackContext extends StackInput {
   /** Devices whose action of this stage has begun; and those where it has ended well. */
   readonly begun: ReadonlySet<string>;
   readonly finished: ReadonlySet<string>;
-  /** Looks since the stack was last settled, and attempts that failed since then. */
+  /** Looks since the stack was last settled. */
   readonly rounds: number;
+  /** Troubles since it was last settled for a while. */
   readonly attempts: number;
+  /** Dead servers that were replaced since then: their supervisors had given up, or were killed. */
+  readonly revivals: number;
+  /** Whether the wait after a trouble is just over, which allows one more revival. */
+  readonly rested: boolean;
   readonly trouble: Trouble | null;
   /** What is under way is to end, and nothing more to begin: there is trouble, or another target. */
   readonly halted: boolean;
@@ -53,10 +58,14 @@ export type StackEvent =
 
 /** A plan converges in two rounds; a world that changes under our hands may need some more. */
 const MAX_ROUNDS = 8;
+/** Servers that die more often than that are given time before each further revival. */
+const MAX_REVIVALS = 3;
 
 interface WithContext {
   readonly context: StackContext;
 }
+
+const FRESH = { attempts: 0, rounds: 0, revivals: 0, rested: false } as const;
 
 const machine = setup({
   types: {
@@ -79,6 +88,7 @@ const machine = setup({
     isSettled: ({ context }) =>
       !hasChanges(planOf(context)) && planOf(context).actions.every((action) => action.kind === "none"),
     isRestless: ({ context }) => context.rounds > MAX_ROUNDS,
+    isFlapping: ({ context }) => revives(context) && context.revivals >= MAX_REVIVALS && !context.rested,
     isHalted: ({ context }) => context.halted && context.begun.size === context.finished.size,
     isReleased: ({ context }) => stageIsOver(context, "release"),
     isReleasedAndHasFiles: ({ context }) =>
@@ -88,10 +98,10 @@ const machine = setup({
   },
   actions: {
     takeTarget: assign(({ context, event }) =>
-      event.type === "TARGET" ? { target: event.target, attempts: 0, rounds: 0, trouble: null } : context,
+      event.type === "TARGET" ? { target: event.target, trouble: null, ...FRESH } : context,
     ),
     postponeTarget: assign(({ context, event }) =>
-      event.type === "TARGET" ? { target: event.target, attempts: 0, rounds: 0, halted: true } : context,
+      event.type === "TARGET" ? { target: event.target, halted: true, ...FRESH } : context,
     ),
     note: assign((_, trouble: Trouble) => ({ trouble })),
     noteObserved: enqueueActions(({ enqueue, context }, observed: Observed) => {
@@ -141,7 +151,13 @@ const machine = setup({
         : context,
     ),
     countAttempt: assign({ attempts: ({ context }) => context.attempts + 1, rounds: 0 }),
-    calmDown: assign({ attempts: 0, rounds: 0, trouble: null }),
+    settle: assign({ rounds: 0, trouble: null }),
+    calmDown: assign(FRESH),
+    noteRest: assign({ rested: true }),
+    countRevival: assign(({ context }) => ({
+      revivals: context.revivals + (revives(context) ? 1 : 0),
+      rested: false,
+    })),
   },
   delays: {
     observeMs: ({ context }) => context.patience.observeMs,
@@ -157,6 +173,14 @@ export const childId = (device: string) => `device:${device}`;
 function planOf(context: StackContext): Plan {
   if (context.plan === null) throw new RangeError("there is no plan before the first observation");
   return context.plan;
+}
+
+/** Whether the plan replaces a server that died for good. */
+function revives(context: StackContext): boolean {
+  const dead = new Set(context.observed?.devices.flatMap((one) => (one.server === "dead" ? [one.name] : [])));
+  return planOf(context).actions.some(
+    ({ kind, device }) => (kind === "start" || kind === "recover") && device !== null && dead.has(device),
+  );
 }
 
 function nextActions(context: StackContext, stage: "release" | "raise"): DeviceAction[] {
@@ -201,8 +225,7 @@ export const stackMachine = machine.createMachine({
     devices: new Set(),
     begun: new Set(),
     finished: new Set(),
-    rounds: 0,
-    attempts: 0,
+    ...FRESH,
     trouble: null,
     halted: false,
   }),
@@ -247,7 +270,20 @@ export const stackMachine = machine.createMachine({
             }),
           },
         },
-        { target: "releasing" },
+        {
+          guard: "isFlapping",
+          target: "troubled",
+          actions: {
+            type: "note",
+            params: ({ context }): Trouble => ({
+              code: "server-died",
+              message: `servers of stack "${context.stack}" die again and again: ${remaining(context)}`,
+              details: {},
+              findings: [],
+            }),
+          },
+        },
+        { target: "releasing", actions: "countRevival" },
       ],
     },
     releasing: stage("release", [
@@ -279,13 +315,13 @@ export const stackMachine = machine.createMachine({
     raising: stage("raise", [{ guard: "isRaised", target: "observing" }]),
     settled: {
       tags: "rest",
-      entry: "calmDown",
+      entry: "settle",
       on: {
         TARGET: { target: "observing", actions: "takeTarget" },
         "DEVICE.LOST": "observing",
         LOOK: "observing",
       },
-      after: { lookAgainMs: "observing" },
+      after: { lookAgainMs: { target: "observing", actions: "calmDown" } },
     },
     blocked: {
       tags: "rest",
@@ -301,9 +337,8 @@ export const stackMachine = machine.createMachine({
       entry: "countAttempt",
       on: {
         TARGET: { target: "observing", actions: "takeTarget" },
-        LOOK: "observing",
       },
-      after: { backoffMs: "observing" },
+      after: { backoffMs: { target: "observing", actions: "noteRest" } },
     },
     gone: { type: "final", tags: "rest" },
   },
