@@ -10,8 +10,11 @@ export const ROOT = resolve(import.meta.dirname, "../..");
 /** The command under test: this checkout's build, or another that the environment names (an installed one, say). */
 export const CLI = process.env.UBLK_STACK_CLI ?? join(ROOT, "dist", "cli.js");
 
+let fresh = process.env.UBLK_STACK_CLI !== undefined;
+
 /** A test of an old build would prove nothing. */
 function assertFresh(): void {
+  if (fresh) return;
   const sources = readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" }).filter((name) =>
     name.endsWith(".ts"),
   );
@@ -21,8 +24,8 @@ function assertFresh(): void {
       throw new Error(`dist/ is older than src/${name}: run \`npm run build\` first`);
     }
   }
+  fresh = true;
 }
-if (process.env.UBLK_STACK_CLI === undefined) assertFresh();
 
 export interface Result {
   readonly status: number | null;
@@ -87,12 +90,14 @@ export function run(
 
 /** `ublk-stack ARGS` of a user who owns a fresh home. */
 export function cli(args: readonly string[], options: RunOptions = {}): Promise<Result> {
+  assertFresh();
   const env = options.env ?? userEnv(temporaryFolder());
   return run(process.execPath, [CLI, ...args], { ...options, env });
 }
 
 /** A shell line in which `ublk-stack` is the command under test. */
 export function shell(line: string, options: RunOptions = {}): Promise<Result> {
+  assertFresh();
   const env = options.env ?? userEnv(temporaryFolder());
   const command = `ublk-stack() { ${quoted(process.execPath)} ${quoted(CLI)} "$@"; }; ${line}`;
   return run("bash", ["-c", command], { ...options, env });
@@ -100,6 +105,7 @@ export function shell(line: string, options: RunOptions = {}): Promise<Result> {
 
 /** The same on a terminal of 100 columns (script(1)); both streams arrive in stdout. */
 export function onTerminal(args: readonly string[], options: RunOptions = {}): Promise<Result> {
+  assertFresh();
   const env = options.env ?? userEnv(temporaryFolder());
   const command = `stty cols 100 rows 40; exec ${[process.execPath, CLI, ...args].map(quoted).join(" ")}`;
   return run("script", ["--quiet", "--return", "--command", `bash -c ${quoted(command)}`, "/dev/null"], {
