@@ -53,6 +53,11 @@ export interface Native {
   /** Waits until the server has closed /dev/ublkcN. Rejects with ENODEV, ETIME. */
   delDev(id: number, timeoutMs: number): Promise<void>;
   uringProbe(): Promise<UringProbe>;
+  /**
+   * Where requests go, by the mapping core itself: JSON in and out, as native/addon/map.h says. For tests: it does
+   * its little work on the calling thread.
+   */
+  map(question: string): string;
 }
 
 const built = (file: string) => fileURLToPath(new URL(`../native/build/Release/${file}`, import.meta.url));

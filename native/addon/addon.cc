@@ -2,6 +2,7 @@
 #define NAPI_VERSION 8
 #include <napi.h>
 
+#include "addon/map.h"
 #include "addon/ublk.h"
 #include "addon/uring_probe.h"
 
@@ -13,6 +14,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
         {"features", us::addon::features},  {"getDevInfo", us::addon::get_dev_info},
         {"listDevs", us::addon::list_devs}, {"stopDev", us::addon::stop_dev},
         {"delDev", us::addon::del_dev},     {"uringProbe", us::addon::uring_probe},
+        {"map", us::addon::map},
     };
     for (const auto &[name, function] : functions)
         exports.Set(name, Napi::Function::New(env, function, name));
