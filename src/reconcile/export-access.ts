@@ -60,8 +60,18 @@ export async function removeLink(path: string): Promise<void> {
 
 /** Removes the stable names of exports that a stack no longer has. */
 export async function pruneLinks(folder: string, keep: readonly string[]): Promise<void> {
-  for (const name of await readdir(folder)) {
+  for (const name of await namesIn(folder)) {
     if (!keep.includes(name)) await rm(join(folder, name));
+  }
+}
+
+/** None for a folder that is not there: a stack whose first devices are members has no export yet. */
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
   }
 }
 
