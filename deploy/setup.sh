@@ -88,9 +88,6 @@ install_packages() {
     command -v apt-get >/dev/null || fail "this is not Debian: install by other means ${missing[*]}"
     ((EUID == 0)) || sudo true ||
         fail "sudo is missing or says no; run as root: apt-get install --no-install-recommends ${missing[*]}"
-
-    log=$(mktemp)
-    trap 'rm -f "$log"' EXIT
     update_lists
     for package in "${missing[@]}"; do
         if offered "$package"; then
@@ -102,8 +99,10 @@ install_packages() {
     done
     ((${#wanted[@]} > 0)) || return 0
     say "installing ${wanted[*]}"
-    apt install -y --no-install-recommends "${wanted[@]}" 2>&1 | tee "$log" |
-        sed -unE 's/^Need to get (.*) of archives.*/setup:   fetching \1/p; s/^Setting up ([^ :]+).*/setup:   \1/p' || {
+    apt install -y --no-install-recommends "${wanted[@]}" 2>&1 | tee "$log" | awk -v wanted=" ${wanted[*]} " '
+        /^Need to get/ { print "setup:   fetching " $4, $5 }
+        /^Setting up/ { sub(/:.*/, "", $3); if (index(wanted, " " $3 " ")) print "setup:   " $3 }
+        { fflush() }' || {
         grep -E '^[EW]:' "$log" | head -n 5 >&2
         fail "apt could not install them"
     }
@@ -121,11 +120,19 @@ install_modules() {
         return
     fi
     say "installing npm packages (npm $how)"
-    npm "$how" --no-audit --no-fund --loglevel=error || fail "npm $how failed"
+    # npm of late refuses a lock that lacks packages of other platforms, as npm leaves them out itself where a
+    # registry has not got them. What is in the lock gets installed from it by `npm install` just the same.
+    npm "$how" --no-audit --no-fund --loglevel=error >"$log" 2>&1 ||
+        { grep -q EUSAGE "$log" && npm install --no-save --no-audit --no-fund --loglevel=error >"$log" 2>&1; } || {
+        grep -v '^npm warn' "$log" | head -n 12 >&2
+        fail "npm $how failed"
+    }
     # npm keeps the time of an unchanged tree: say that it has been looked at.
     touch node_modules/.package-lock.json
 }
 
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 need_node
 install_packages
 bash deploy/node-headers.sh >/dev/null

@@ -60,22 +60,14 @@ done
 (($# > 0)) || [[ -n $script ]] || misuse "no command"
 [[ $script = - ]] || [[ -z $script ]] || [[ -r $script ]] || misuse "cannot read $script"
 
-find_virtiofsd() {
-    local path
-    for path in /usr/libexec/virtiofsd /usr/lib/qemu/virtiofsd; do
-        if [[ -x $path ]]; then echo "$path"; return; fi
-    done
-}
-
 need qemu-system-x86_64 setpriv unshare
-virtiofsd=$(find_virtiofsd)
-[[ -n $virtiofsd ]] || skip "virtiofsd is missing (run: npm run setup)"
 
 # A plain user serves the root file system as root of a user namespace: the guest can then write what the user can.
 own_mounts=(unshare --mount)
 [[ "$(id -u)" = 0 ]] || own_mounts=(unshare --user --map-root-user --mount)
-"${own_mounts[@]}" true 2>/dev/null || skip "no user namespaces for $(id -un), which virtiofsd needs: run it as root"
+"${own_mounts[@]}" true 2>/dev/null || skip "$(id -un) cannot make the namespaces that virtiofsd needs (${own_mounts[*]})"
 
+virtiofsd=$("$here/virtiofsd.sh")
 emulator=$("$here/qemu.sh")
 threads=${emulator%% *} emulator=${emulator#* }
 kernel=$("$here/kernel.sh" "$kernel_kind")
@@ -132,7 +124,7 @@ describe_run() {
 
 serve_root() {
     local -a options
-    if "$virtiofsd" --help 2>&1 | grep -q -- --shared-dir; then
+    if [[ $("$virtiofsd" --help 2>&1) == *--shared-dir* ]]; then
         options=(--shared-dir=/ --sandbox=chroot --cache=always --no-announce-submounts --log-level=error)
     else
         options=(-o source=/ -o sandbox=chroot -o cache=always -o log_level=err)
