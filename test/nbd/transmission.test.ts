@@ -241,6 +241,8 @@ describe("a writable export of 64 MiB", () => {
   });
 
   it("does not let a client that never reads hold up another, nor its memory grow", async () => {
+    const resident = async () => (await server.control({ op: "status" })).rssBytes as number;
+    const before = await resident();
     const deaf = await connect(server);
     deaf.socket.pause();
     for (let i = 0; i < 64; i++) deaf.send(request({ type: CMD.READ, cookie: BigInt(i), length: 8 * MIB }));
@@ -250,8 +252,8 @@ describe("a writable export of 64 MiB", () => {
         4096,
       );
     }
-    const { rssBytes } = (await server.control({ op: "status" })) as { rssBytes: number };
-    expect(rssBytes).toBeLessThan(120 * MIB);
+    // Asked for: 512 MiB. In memory: one request, which may be gathered as a whole, and what the budget allows.
+    expect((await resident()) - before).toBeLessThan(32 * MIB);
     other.close();
     deaf.close();
   });
