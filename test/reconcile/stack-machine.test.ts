@@ -199,6 +199,33 @@ describe("a stack's machine", () => {
     );
   });
 
+  it("gives a server that dies again and again time, and a new one all the same", async () => {
+    const [table] = fc.sample(arbitraryTable(), { numRuns: 1, seed: 3 });
+    const name = table?.devices.at(-1)?.name;
+    if (table === undefined || name === undefined) throw new Error("no table");
+    const simulation = new Simulation(table);
+    await simulation.rest();
+    for (let death = 0; death < 3; death++) {
+      simulation.world.kill(name);
+      await simulation.breathe();
+      expect(simulation.state).toBe("settled");
+    }
+    for (let death = 0; death < 3; death++) {
+      simulation.world.kill(name);
+      await simulation.breathe();
+      expect(simulation.state).toBe("troubled");
+      expect(simulation.context?.trouble?.code).toBe("server-died");
+      simulation.pass(PATIENCE.backoffMs(death + 1));
+      await simulation.breathe();
+      expect(simulation.state).toBe("settled");
+    }
+    simulation.pass(PATIENCE.lookAgainMs);
+    await simulation.breathe();
+    simulation.world.kill(name);
+    await simulation.breathe();
+    expect(simulation.state).toBe("settled");
+  });
+
   it("does not execute a plan that would lose data, and says so", async () => {
     const [table] = fc.sample(
       arbitraryTable().filter((one) => placesOf(one).length > 0),

@@ -5,7 +5,7 @@
 
 import { resolve } from "node:path";
 import type { MediaByLayer } from "../../compile/media.js";
-import { layerOf, usageOf } from "../../compile/usage.js";
+import { usageOf } from "../../compile/usage.js";
 import { optionPath } from "../../layers/kind.js";
 import type { Finding, LayerSpec, LayerSpecOf, StackSpec } from "../../spec/index.js";
 import { deviceRunDir, MAX_SOCKET_PATH_BYTES, memoryFile, nbdSocket, type Paths } from "../paths.js";
@@ -41,7 +41,8 @@ type PathLayer = LayerSpecOf<"file"> | LayerSpecOf<"block">;
 export async function preflight(input: PreflightInput): Promise<Preflight> {
   const { spec, baseDir, paths, uid, stacks, folders = KERNEL_FOLDERS } = input;
   const usage = usageOf(spec);
-  const layers = usage.used.map((name) => layerOf(spec, name));
+  const used = new Set(usage.used);
+  const layers = [...spec.layers.values()].filter((layer) => used.has(layer.name));
   const pathLayers = layers.filter(hasPath);
   const looks = new Map<PathLayer, Look>();
   for (const layer of pathLayers) looks.set(layer, await lookAt(resolve(baseDir, layer.options.path)));
@@ -143,7 +144,7 @@ function claimFindings(layer: PathLayer, claims: readonly Claim[], writable: boo
 /** Two layers whose paths lead to the same media by links; compile compares the texts. */
 function sameMedia(looks: ReadonlyMap<PathLayer, Look>, readOnly: (layer: string) => boolean): Finding[] {
   const owners = new Map<string, PathLayer>();
-  return [...looks].reverse().flatMap(([layer, look]): Finding[] => {
+  return [...looks].flatMap(([layer, look]): Finding[] => {
     if (look.state === "obstructed") return [];
     const owner = owners.get(look.identity);
     if (owner === undefined) {
