@@ -1,5 +1,6 @@
-// Runs the native unit tests: all of them, or those whose names are given. Each in a process of its own, so
-// that one may kill itself or change its limits.
+// Runs the native unit tests: all of them, or those whose names match a pattern of the shell that is given.
+// Each in a process of its own, so that one may kill itself or change its limits.
+#include <fnmatch.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,7 +12,7 @@ namespace {
 
 bool wanted(const Test &test, int argc, char **argv) {
     for (int i = 1; i < argc; i++)
-        if (test.name.find(argv[i]) != std::string::npos) return true;
+        if (fnmatch(argv[i], test.name.c_str(), 0) == 0) return true;
     return argc == 1;
 }
 
