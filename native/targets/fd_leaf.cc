@@ -17,6 +17,15 @@ namespace {
 // One system call moves at most this much (read(2), "NOTES").
 constexpr uint64_t MAX_RW_BYTES = 0x7ffff000;
 
+// A buffered write is a copy into the page cache. A short one costs less than handing it over; a long one
+// goes to a worker of the kernel's, so that the queue's thread receives what comes next on another CPU
+// meanwhile.
+constexpr uint64_t LONG_COPY_BYTES = 64 << 10;
+
+bool is_long_buffered_write(const LeafIo &io, bool direct) {
+    return io.op == US_OP_WRITE && !direct && io.length >= LONG_COPY_BYTES;
+}
+
 unsigned rw_length(const LeafIo &io) {
     return static_cast<unsigned>(std::min(io.length, MAX_RW_BYTES));
 }
@@ -67,7 +76,7 @@ bool FdLeaf::runs_inline(const LeafIo &io) const {
     if (io.op == US_OP_CACHE && direct_) return true; // nothing to do: direct reads do not see the page cache
     if (!io.buffer.data && (io.op == US_OP_READ || io.op == US_OP_WRITE)) return false;
     if (in_memory_) return true;
-    return io.op == US_OP_WRITE && !direct_ && !(io.flags & IO_FUA);
+    return io.op == US_OP_WRITE && !direct_ && !(io.flags & IO_FUA) && !is_long_buffered_write(io, direct_);
 }
 
 int64_t FdLeaf::run(const LeafIo &io) {
@@ -125,6 +134,7 @@ void FdLeaf::prepare(io_uring_sqe *sqe, int file, const LeafIo &io) const {
         break;
     }
     sqe->flags |= IOSQE_FIXED_FILE;
+    if (is_long_buffered_write(io, direct_)) sqe->flags |= IOSQE_ASYNC;
 }
 
 void FdLeaf::sync_failed() {
