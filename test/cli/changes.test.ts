@@ -1,11 +1,13 @@
+import { spawn } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Action, Plan } from "../../src/plan/plan.js";
 import type { ChangeEvent, ErrorBody } from "../../src/reconcile/api.js";
 import type { Finding } from "../../src/spec/index.js";
 import { type Asked, type FakeController, type Script, startFakeController } from "./fake-controller.js";
-import { cli, ESCAPE, onTerminal, shell, temporaryFolder, userEnv } from "./harness.js";
+import { CLI, cli, ESCAPE, onTerminal, shell, temporaryFolder, userEnv } from "./harness.js";
 import { DEGRADED, DEMO_YAML, demoTable, HEALTHY } from "./items.js";
 
 let home: string;
@@ -267,6 +269,21 @@ describe("apply", () => {
     await given({ change: () => CREATED });
     const { stdout } = await shell("ublk-stack apply demo.yaml | true; echo $PIPESTATUS", here());
     expect(stdout).toBe("0\n");
+  });
+
+  it("leaves the change to the controller on Ctrl-C, and says so", async () => {
+    let interrupt = (): void => {};
+    await given({ change: () => [{ event: "plan", plan: PLAN, table: null }], hold: () => interrupt() });
+    const child = spawn(process.execPath, [CLI, "apply", "demo.yaml"], {
+      ...here(),
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    interrupt = () => child.kill("SIGINT");
+    const ended = new Promise<number | null>((onEnd) => child.on("exit", onEnd));
+    expect(await text(child.stderr)).toBe(
+      "interrupted; the controller goes on with stack/demo: ublk-stack status demo\n",
+    );
+    expect(await ended).toBe(130);
   });
 
   it("draws its progress on a terminal, and leaves the result", async () => {

@@ -25,6 +25,8 @@ export interface Script {
   readonly descriptions?: Readonly<Record<string, Description>>;
   /** What each apply and delete answers, by stack name; a function may look at the request. */
   readonly change?: (asked: Asked) => readonly ChangeEvent[] | ErrorReply;
+  /** Called when a change's events are said; the answer then stays open until the client leaves. */
+  readonly hold?: () => void;
   readonly diff?: (asked: Asked) => DiffReply | ErrorReply;
   readonly wait?: (asked: Asked) => StatusItem | ErrorReply;
 }
@@ -79,7 +81,8 @@ function answer(script: Script, asked: Asked, response: ServerResponse): void {
     }
     response.writeHead(200, { "content-type": "application/x-ndjson" });
     for (const event of events) response.write(`${JSON.stringify(event)}\n`);
-    response.end();
+    if (script.hold === undefined) response.end();
+    else script.hold();
   }
 }
 
