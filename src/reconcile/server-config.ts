@@ -24,6 +24,8 @@ export interface ServerConfig {
     readonly bootId: string;
     /** Layers whose media were created empty by the apply that starts this server. */
     readonly blank: readonly string[];
+    /** How long to wait for the locks of leaves; left out: long enough for the IO of a dead predecessor. */
+    readonly lockWaitMs?: number;
   };
 }
 
@@ -35,6 +37,7 @@ export interface ConfigInput {
   /** Absolute paths of files, block devices and memory files by layer name. */
   readonly leafPaths: Readonly<Record<string, string>>;
   readonly blank: readonly string[];
+  readonly lockWaitMs?: number;
 }
 
 /**
@@ -77,6 +80,7 @@ export function serverConfig(
       tag: ownerTag(paths.stateDir, stack, device.name),
       bootId: bootId(),
       blank: input.blank.filter((name) => device.layers.some((layer) => layer.name === name)),
+      ...(input.lockWaitMs === undefined ? {} : { lockWaitMs: input.lockWaitMs }),
     },
   };
 }

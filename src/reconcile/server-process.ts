@@ -170,7 +170,9 @@ function startError({ stack, device }: ServerPlace, { error = {} }: ReadyLine): 
   const facts = { stack, device, layer: error.layer, path: error.path };
   const where =
     error.layer === undefined ? `device "${device}"` : `layer "${error.layer}" of device "${device}"`;
-  return new StackError(code, `${where}: ${message}`, facts);
+  // The server may have named the layer itself.
+  const what = error.layer === undefined ? message : message.replace(`layer "${error.layer}": `, "");
+  return new StackError(code, `${where}: ${what}`, facts);
 }
 
 /**

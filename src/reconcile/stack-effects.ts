@@ -12,6 +12,7 @@ import type { Channels } from "./channels.js";
 import type { Driver } from "./driver.js";
 import { applyAccess, linkPath, placeLink, pruneLinks, removeLink } from "./export-access.js";
 import { FolderChanges } from "./folder-changes.js";
+import { withHolder } from "./holders.js";
 import { createMemoryFile, createSparseFile } from "./leaf-effects.js";
 import type { PerformInput, Report } from "./machines/contract.js";
 import { deviceId } from "./observe.js";
@@ -25,6 +26,8 @@ import { writeJson } from "./state-file.js";
 const DRIVER_MS = 30_000;
 /** A worker that is replaced waits up to 30 s for its predecessor's IO. */
 const ADOPT_MS = 60_000;
+/** Without a predecessor, whoever holds the locks is a stranger who will not let go soon. */
+const FIRST_START = { lockWaitMs: 3_000 } as const;
 /** A server says that it is ready on its socket, which no folder shows. */
 const LOOK_MS = 50;
 
@@ -149,17 +152,28 @@ export class StackEffects {
     const runDir = deviceRunDir(paths, stack, device.name);
     const logFile = stackLog(paths, stack);
     await mkdir(runDir, { recursive: true, mode: 0o700 });
-    const config = serverConfig(
-      device,
-      { paths, stack, baseDir: desired.baseDir, leafPaths: desired.leafPaths, blank: [...this.#blank] },
-      await this.#idsOf(device.opens),
-    );
+    const { baseDir, leafPaths } = desired;
+    const first = !existsSync(configFile(runDir));
+    const input = {
+      paths,
+      stack,
+      baseDir,
+      leafPaths,
+      blank: [...this.#blank],
+      ...(first ? FIRST_START : {}),
+    };
+    const config = serverConfig(device, input, await this.#idsOf(device.opens));
     await writeJson(configFile(runDir), config);
     const phase = kind === "recover" ? "recovering" : kind === "reload" ? "reloading" : "starting";
     const say = (message: string, layer?: string) =>
       report({ device: device.name, layer: layer ?? null, phase: "waiting", message });
     report({ device: device.name, layer: null, phase, message: `${phase} ${device.name}` });
-    await startServer(serverCommand, { stack, device: device.name, runDir, logFile }, { say, signal, onEnd });
+    const place = { stack, device: device.name, runDir, logFile };
+    await startServer(serverCommand, place, { say, signal, onEnd }).catch(async (error: unknown) => {
+      // What a start that failed leaves would make the next one wait for a predecessor that never served.
+      if (first) await rm(configFile(runDir), { force: true });
+      throw await withHolder(error);
+    });
     await this.#settle(device, desired);
     report({ device: device.name, layer: null, phase: "ready", message: `${device.name} is ready` });
   }
@@ -169,9 +183,10 @@ export class StackEffects {
     const { paths, stack } = this.#input;
     const runDir = deviceRunDir(paths, stack, device.name);
     const config = await readConfig(runDir);
-    // From now on the media hold data: a restarted server must not take them for blank.
-    if (config !== null && config.runtime.blank.length > 0) {
-      await writeJson(configFile(runDir), { ...config, runtime: { ...config.runtime, blank: [] } });
+    // From now on the media hold data and there is a predecessor: a restarted server must know.
+    if (config !== null && (config.runtime.blank.length > 0 || config.runtime.lockWaitMs !== undefined)) {
+      const { lockWaitMs: _, ...runtime } = config.runtime;
+      await writeJson(configFile(runDir), { ...config, runtime: { ...runtime, blank: [] } });
     }
     for (const layer of device.layers) this.#blank.delete(layer.name);
     if (device.frontend === "nbd") {
