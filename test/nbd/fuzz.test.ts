@@ -1,10 +1,11 @@
 /**
  * Mutated conversations for a server that reads them from its standard input: it may refuse and let go, but never die.
- * Under the sanitized server (UBLK_STACK_SERVER) every memory error or undefined behaviour ends the process, and the
- * test with it. Inputs come from a seed, so that a failure can be run again: FUZZ_SEED, FUZZ_RUNS.
+ * It is the sanitized server, which every memory error and undefined behaviour ends, and the test with it. Inputs come
+ * from a seed, so that a failure can be run again: FUZZ_SEED, FUZZ_RUNS.
  */
+import { execFileSync } from "node:child_process";
 import { rm } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { configure, MIB, serveStream, temporaryFolder } from "./harness.js";
@@ -14,19 +15,23 @@ const RUNS = Number(process.env.FUZZ_RUNS ?? 150);
 const SEED = Number(process.env.FUZZ_SEED ?? 20240229);
 const SIZE = 4 * MIB;
 
+const native = resolve(import.meta.dirname, "../../native");
+const server = join(native, "build/Sanitized/ublk-stack-server");
+
 let folder: string;
 let config: string;
 beforeAll(async () => {
   folder = await temporaryFolder();
+  execFileSync("bash", [join(native, "build-sanitized.sh")], { stdio: ["ignore", "ignore", "inherit"] });
   config = await configure(folder, {
     layers: {
-      a: { file: { path: join("a.img"), size: SIZE / 2 } },
-      b: { file: { path: join("b.img"), size: SIZE / 2 } },
+      a: { file: { path: "a.img", size: SIZE / 2 } },
+      b: { file: { path: "b.img", size: SIZE / 2 } },
       s: { stripe: { members: ["a", "b"], chunk: 4096 } },
     },
     exports: { data: { layer: "s", frontend: "nbd" } },
   });
-});
+}, 900_000);
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const offset = fc.oneof(
@@ -125,6 +130,7 @@ const mutated = fc
 describe("a server on its standard input", () => {
   it("has an honest conversation", async () => {
     const { status, stdout } = await serveStream(
+      server,
       config,
       Buffer.concat([
         clientFlags(),
@@ -137,6 +143,7 @@ describe("a server on its standard input", () => {
     expect(status).toBe(0);
     expect(stdout.subarray(-16).toString("hex")).toBe("67446698000000000000000000000001");
     const read = await serveStream(
+      server,
       config,
       Buffer.concat([clientFlags(), go("data"), request({ type: CMD.READ, length: 512 })]),
     );
@@ -147,7 +154,7 @@ describe("a server on its standard input", () => {
   it(`survives ${RUNS} mutated conversations`, { timeout: 600_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(mutated, async (input) => {
-        const { status, signal, stdout, stderr } = await serveStream(config, input);
+        const { status, signal, stdout, stderr } = await serveStream(server, config, input);
         expect({
           status,
           signal,

@@ -1,7 +1,7 @@
 /**
  * A real server for one stack of NBD exports in a folder of its own, and the programs of others that judge it.
  *
- * UBLK_STACK_SERVER names another server program than the build's, such as the sanitized one.
+ * UBLK_STACK_SERVER names another server program than the build's.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { mkdtemp, open, rm, writeFile } from "node:fs/promises";
@@ -185,13 +185,14 @@ async function ask(path: string, request: object): Promise<Record<string, unknow
   throw new Error("the control socket was closed without an answer");
 }
 
-/** What `--nbd-stdio` answers to these bytes, up to the end of its output. */
+/** What `--nbd-stdio` of that server program answers to these bytes, up to the end of its output. */
 export function serveStream(
+  server: string,
   config: string,
   input: Buffer,
 ): Promise<{ status: number | null; signal: string | null; stdout: Buffer; stderr: string }> {
   return new Promise((done, failed) => {
-    const child = spawn(SERVER, ["--config", config, "--nbd-stdio"], { stdio: "pipe", timeout: 60_000 });
+    const child = spawn(server, ["--config", config, "--nbd-stdio"], { stdio: "pipe", timeout: 60_000 });
     const chunks: Buffer[] = [];
     let stderr = "";
     child.stdout.on("data", (data: Buffer) => chunks.push(data));

@@ -1,0 +1,184 @@
+/** Whatever dies, the stack comes back with every byte right, and a delete leaves the data files alone. */
+
+import { existsSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { StatusItem } from "../../src/reconcile/status-schema.js";
+import { cli, type Result, run, temporaryFolder } from "../cli/harness.js";
+import { qemuIoOk } from "./harness.js";
+
+const STACK = `apiVersion: ublk-stack/v1
+kind: Stack
+metadata: { name: demo }
+spec:
+  layers:
+    d0: { file: { path: d0.img, size: 8MiB } }
+    d1: { file: { path: d1.img, size: 8MiB } }
+    d2: { memory: { size: 16MiB } }
+    wide: { stripe: { members: [d0, d1], chunk: 64KiB } }
+    safe: { mirror: { members: [wide, d2] } }
+  exports:
+    data: { layer: safe, frontend: nbd }
+`;
+
+let home: string;
+let env: Record<string, string>;
+
+beforeEach(() => {
+  home = temporaryFolder();
+  env = {
+    PATH: process.env.PATH ?? "",
+    UBLK_STACK_STATE_DIR: join(home, "state"),
+    UBLK_STACK_RUN_DIR: join(home, "run"),
+  };
+  writeFileSync(join(home, "demo.yaml"), STACK);
+});
+
+afterEach(async () => {
+  await cli(["delete", "--all", "--force"], { env, cwd: home });
+  await cli(["controller", "stop"], { env, cwd: home });
+});
+
+const command = (...args: string[]): Promise<Result> => cli(args, { env, cwd: home });
+
+async function ok(...args: string[]): Promise<string> {
+  const { status, stdout, stderr } = await command(...args);
+  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  return stdout;
+}
+
+async function item(name = "demo"): Promise<StatusItem> {
+  return JSON.parse(await ok("status", name, "-o", "json")).items[0];
+}
+
+async function uri(): Promise<string> {
+  return (await item()).status.exports.data?.uri ?? "";
+}
+
+async function serverPids(): Promise<{ supervisor: number; server: number }> {
+  const [device] = (await item()).status.devices;
+  if (device?.supervisorPid == null || device.serverPid == null) throw new Error("the server does not run");
+  return { supervisor: device.supervisorPid, server: device.serverPid };
+}
+
+const controllerPid = () => Number(readFileSync(join(home, "run/controller.pid"), "utf8"));
+const starts = () =>
+  readFileSync(join(home, "state/logs/demo.log"), "utf8").match(/"msg":"serving"/g)?.length ?? 0;
+
+describe("a running stack", () => {
+  it("is left alone by an apply of the same file", async () => {
+    expect(await ok("apply", "demo.yaml")).toContain("stack/demo created");
+    const before = await serverPids();
+    const touched = () => ["d0.img", "d1.img"].map((name) => statSync(join(home, name)).mtimeMs);
+    const times = touched();
+    expect(await ok("apply", "demo.yaml")).toContain("stack/demo unchanged");
+    expect(await serverPids()).toEqual(before);
+    expect(touched()).toEqual(times);
+  });
+
+  it("survives the death of its server, of the supervisor, and of both", async () => {
+    await ok("apply", "demo.yaml");
+    const target = await uri();
+    await qemuIoOk(target, "write -P 1 0 1M", "flush");
+    const first = await serverPids();
+
+    process.kill(first.server, "SIGKILL");
+    await ok("wait", "demo");
+    await qemuIoOk(target, "read -P 1 0 1M", "write -P 2 1M 1M", "flush");
+
+    process.kill(first.supervisor, "SIGKILL");
+    await waitFor(async () => (await item()).status.devices[0]?.supervisorPid !== first.supervisor);
+    await ok("wait", "demo");
+    await qemuIoOk(target, "read -P 1 0 1M", "read -P 2 1M 1M", "write -P 3 2M 1M", "flush");
+
+    const second = await serverPids();
+    process.kill(second.supervisor, "SIGKILL");
+    process.kill(second.server, "SIGKILL");
+    await waitFor(async () => (await item()).status.devices[0]?.serverPid !== second.server);
+    await ok("wait", "demo");
+    await qemuIoOk(target, "read -P 1 0 1M", "read -P 2 1M 1M", "read -P 3 2M 1M");
+  });
+
+  it("does not miss its controller, and the next one finds it", async () => {
+    await ok("apply", "demo.yaml");
+    const target = await uri();
+    const before = await serverPids();
+    process.kill(controllerPid(), "SIGKILL");
+    await qemuIoOk(target, "write -P 5 0 1M", "flush");
+
+    expect(await ok("apply", "demo.yaml")).toContain("stack/demo unchanged");
+    expect(await serverPids()).toEqual(before);
+    expect(starts()).toBe(1);
+    await qemuIoOk(target, "read -P 5 0 1M");
+  });
+
+  it("recovers from a server and a controller that die together", async () => {
+    await ok("apply", "demo.yaml");
+    const { supervisor, server } = await serverPids();
+    for (const pid of [controllerPid(), supervisor, server]) process.kill(pid, "SIGKILL");
+    expect((await item()).status.phase).not.toBe("Failed");
+    await ok("wait", "demo");
+    await qemuIoOk(await uri(), "write -P 5 0 1M", "read -P 5 0 1M");
+  });
+});
+
+describe("apply", () => {
+  it("twice at once gives one stack and one controller", async () => {
+    const both = await Promise.all([ok("apply", "demo.yaml"), ok("apply", "demo.yaml")]);
+    expect(both.map((text) => /stack\/demo (\w+)/.exec(text)?.[1]).sort()).toEqual(["created", "unchanged"]);
+    expect(starts()).toBe(1);
+    const { stdout } = await run("pgrep", ["-f", `${env.UBLK_STACK_RUN_DIR}`], { env, cwd: home });
+    expect(stdout.trim().split("\n")).toHaveLength(2);
+  });
+
+  it("leaves nothing of a stack that is refused", async () => {
+    writeFileSync(join(home, "d1.img"), "");
+    truncateSync(join(home, "d1.img"), 4096);
+    const { status, stderr } = await command("apply", "demo.yaml");
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/demo\.yaml:7:\d+: .*file-too-small|d1\.img/);
+    expect(readdirSync(home).filter((name) => name.endsWith(".img"))).toEqual(["d1.img"]);
+    expect(existsSync(join(home, "run/stacks/demo"))).toBe(false);
+    expect(existsSync(join(home, "state/stacks/demo"))).toBe(false);
+  });
+
+  it("replaces the server under a mirror that gets another member", async () => {
+    await ok("apply", "demo.yaml");
+    const target = await uri();
+    await qemuIoOk(target, "write -P 9 0 16M", "flush");
+    const grown = STACK.replace("    wide:", "    d3: { file: { path: d3.img, size: 16MiB } }\n    wide:");
+    writeFileSync(join(home, "demo.yaml"), grown.replace("[wide, d2]", "[wide, d2, d3]"));
+    expect(await ok("apply", "demo.yaml")).toContain("stack/demo configured");
+    await ok("wait", "--for=synced", "demo", "--timeout", "60s");
+    await qemuIoOk(target, "read -P 9 0 16M");
+    await ok("delete", "demo");
+    expect(readFileSync(join(home, "d3.img")).every((byte) => byte === 9)).toBe(true);
+  });
+});
+
+describe("delete", () => {
+  it("leaves the data files, and no process", async () => {
+    await ok("apply", "demo.yaml");
+    await qemuIoOk(await uri(), "write -P 7 0 16M", "flush");
+    const { supervisor, server } = await serverPids();
+    await ok("delete", "demo");
+    expect(
+      readdirSync(home)
+        .filter((name) => name.endsWith(".img"))
+        .sort(),
+    ).toEqual(["d0.img", "d1.img"]);
+    for (const name of ["d0.img", "d1.img"]) {
+      expect(readFileSync(join(home, name)).every((byte) => byte === 7)).toBe(true);
+    }
+    for (const pid of [supervisor, server]) expect(existsSync(`/proc/${pid}`)).toBe(false);
+    expect(existsSync(join(home, "run/stacks/demo"))).toBe(false);
+    expect(existsSync(join(home, "state/stacks/demo/stack.json"))).toBe(false);
+    const controller = controllerPid();
+    await waitFor(async () => !existsSync(`/proc/${controller}`));
+  });
+});
+
+/** Asks again until it is so; the test's own timeout bounds it. */
+async function waitFor(condition: () => Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise((resolve) => setImmediate(resolve));
+}
