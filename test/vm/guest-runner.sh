@@ -46,6 +46,8 @@ for case in "$@"; do
         ((status == 0)) && status=99
         clean_up
     fi
+    # What servers and controller said, when it matters.
+    ((status == 0)) || tail -n 60 "$UBLK_STACK_STATE_DIR"/logs/*.log >>"$results/$name.log" 2>/dev/null || true
     echo "$status" >"$results/$name.status"
     awk -v a="$begin" -v b="$EPOCHREALTIME" -v n="$name" -v s="$status" \
         'BEGIN { printf "case %s: status %d, %.1f s\n", n, s, b - a }'
