@@ -1,11 +1,21 @@
 /** Whatever dies, the stack comes back with every byte right, and a delete leaves the data files alone. */
 
-import { existsSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { StatusItem } from "../../src/reconcile/status-schema.js";
-import { cli, type Result, run, temporaryFolder } from "../cli/harness.js";
-import { qemuIoOk } from "./harness.js";
+import { CLI, cli, type Result, ROOT, run, temporaryFolder } from "../cli/harness.js";
+import { MIB, qemuIoOk } from "./harness.js";
 
 const STACK = `apiVersion: ublk-stack/v1
 kind: Stack
@@ -122,13 +132,39 @@ describe("a running stack", () => {
   });
 });
 
+describe("a controller", () => {
+  it("gives way to one of another build, and the servers stay", async () => {
+    await ok("apply", "demo.yaml");
+    const [servers, old] = [await serverPids(), controllerPid()];
+
+    const other = join(home, "other");
+    mkdirSync(other);
+    cpSync(dirname(CLI), join(other, "dist"), { recursive: true });
+    for (const name of ["package.json", "node_modules", "native", "schema"]) {
+      symlinkSync(join(ROOT, name), join(other, name));
+    }
+    const { status, stdout } = await run(
+      process.execPath,
+      [join(other, "dist/cli.js"), "apply", "demo.yaml"],
+      {
+        env,
+        cwd: home,
+      },
+    );
+    expect({ status, stdout }).toMatchObject({ status: 0, stdout: expect.stringContaining("unchanged") });
+    expect(controllerPid()).not.toBe(old);
+    expect(existsSync(`/proc/${old}`)).toBe(false);
+    expect(await serverPids()).toEqual(servers);
+  });
+});
+
 describe("apply", () => {
   it("twice at once gives one stack and one controller", async () => {
     const both = await Promise.all([ok("apply", "demo.yaml"), ok("apply", "demo.yaml")]);
     expect(both.map((text) => /stack\/demo (\w+)/.exec(text)?.[1]).sort()).toEqual(["created", "unchanged"]);
     expect(starts()).toBe(1);
-    const { stdout } = await run("pgrep", ["-f", `${env.UBLK_STACK_RUN_DIR}`], { env, cwd: home });
-    expect(stdout.trim().split("\n")).toHaveLength(2);
+    const log = readFileSync(join(home, "state/logs/controller.log"), "utf8");
+    expect(log.match(/"msg":"listening"/g)).toHaveLength(1);
   });
 
   it("leaves nothing of a stack that is refused", async () => {
@@ -152,7 +188,7 @@ describe("apply", () => {
     await ok("wait", "--for=synced", "demo", "--timeout", "60s");
     await qemuIoOk(target, "read -P 9 0 16M");
     await ok("delete", "demo");
-    expect(readFileSync(join(home, "d3.img")).every((byte) => byte === 9)).toBe(true);
+    expect(readFileSync(join(home, "d3.img")).equals(Buffer.alloc(16 * MIB, 9))).toBe(true);
   });
 });
 
@@ -168,7 +204,7 @@ describe("delete", () => {
         .sort(),
     ).toEqual(["d0.img", "d1.img"]);
     for (const name of ["d0.img", "d1.img"]) {
-      expect(readFileSync(join(home, name)).every((byte) => byte === 7)).toBe(true);
+      expect(readFileSync(join(home, name)).equals(Buffer.alloc(8 * MIB, 7))).toBe(true);
     }
     for (const pid of [supervisor, server]) expect(existsSync(`/proc/${pid}`)).toBe(false);
     expect(existsSync(join(home, "run/stacks/demo"))).toBe(false);
@@ -180,5 +216,5 @@ describe("delete", () => {
 
 /** Asks again until it is so; the test's own timeout bounds it. */
 async function waitFor(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setImmediate(resolve));
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 20));
 }
