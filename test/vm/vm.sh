@@ -64,7 +64,7 @@ need qemu-system-x86_64 setpriv unshare
 
 # A plain user serves the root file system as root of a user namespace: the guest can then write what the user can.
 own_mounts=(unshare --mount)
-[[ "$(id -u)" = 0 ]] || own_mounts=(unshare --user --map-root-user --mount)
+((EUID == 0)) || own_mounts=(unshare --user --map-root-user --mount)
 "${own_mounts[@]}" true 2>/dev/null || skip "$(id -un) cannot make the namespaces that virtiofsd needs (${own_mounts[*]})"
 
 virtiofsd=$("$here/virtiofsd.sh")
@@ -124,15 +124,18 @@ describe_run() {
 
 serve_root() {
     local -a options
+    # It holds a descriptor for every file that the guest knows: listing a folder must not make all in it known.
+    local files
+    if ((EUID == 0)); then files=$(</proc/sys/fs/nr_open); else files=$(ulimit -Hn); fi
     if [[ $("$virtiofsd" --help 2>&1) == *--shared-dir* ]]; then
-        options=(--shared-dir=/ --sandbox=chroot --cache=always --no-announce-submounts --log-level=error)
+        options=(--shared-dir=/ --sandbox=chroot --cache=always --no-announce-submounts --no-readdirplus --log-level=error)
     else
-        options=(-o source=/ -o sandbox=chroot -o cache=always -o log_level=err)
+        options=(-o source=/ -o sandbox=chroot -o cache=always -o no_readdirplus -o log_level=err)
     fi
     # Its pid file would go to /run, which the guest does not see anyway.
     # shellcheck disable=SC2016
     tied "${own_mounts[@]}" sh -c 'mount -t tmpfs tmpfs /run && exec "$@"' sh \
-        "$virtiofsd" --socket-path=root.sock --rlimit-nofile="$(ulimit -Hn)" "${options[@]}" >virtiofsd.log 2>&1 </dev/null
+        "$virtiofsd" --socket-path=root.sock --rlimit-nofile="$files" "${options[@]}" >virtiofsd.log 2>&1 </dev/null
 }
 
 kernel_line() {
