@@ -1,8 +1,13 @@
 # Words for cases that drive the server program itself, with a config.json of their own: sourced after cases.sh.
 # shellcheck shell=bash
 
-server=${project:?}/native/build/Release/ublk-stack-server
+server=${UBLK_STACK_TEST_SERVER:-${project:?}/native/build/Release/ublk-stack-server}
 addon=$project/native/build/Release/ublk_stack.node
+
+# Names of the driver's features, as the addon tells them.
+# shellcheck disable=SC2016 # JavaScript
+features=$(node -e 'require(process.argv[1]).features().then((names) => console.log(names?.join(" ") ?? ""))' "$addon")
+has_feature() { [[ " $features " == *" $1 "* ]]; }
 
 run_dir() { echo "$UBLK_STACK_RUN_DIR/stacks/direct/$1"; }
 

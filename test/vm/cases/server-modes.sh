@@ -33,7 +33,11 @@ server_config mirror "[{ \"name\": \"mirror\", \"type\": \"mirror\", \"size\": $
 cp s0.img s0.img.mirror
 cp s1.img s1.img.mirror
 
-declare -A mode=([null]=auto-zero-copy [plain]=auto-zero-copy [memory]=copy [stripe]=auto-zero-copy [mirror]=auto-zero-copy)
+# Pages of a tmpfs file are memory already: there is nothing to be registered. Linux before 6.16 only copies.
+zero_copy=auto-zero-copy
+has_feature AUTO_BUF_REG || zero_copy=copy
+mode_of() { if [[ $1 == memory ]]; then echo copy; else echo $zero_copy; fi; }
+
 for device in null plain memory stripe mirror; do
     "$server" --check-config "$(run_dir $device)/config.json"
     started=$(start_server $device)
@@ -74,12 +78,12 @@ for device in null plain memory stripe mirror; do
     exec 5<&-
 
     status=$(ask $device '{"op":"status"}')
-    [[ $(jq -r '.phase, .queues[0].copyMode, (.queues | length)' <<<"$status" | xargs) == "ready ${mode[$device]} 2" ]]
+    [[ $(jq -r '.phase, .queues[0].copyMode, (.queues | length)' <<<"$status" | xargs) == "ready $(mode_of $device) 2" ]]
     [[ $(ask $device '{"op":"jump"}') == *'unknown op'* ]]
     pid=$(jq .pid <<<"$status")
     [[ $(</proc/"$pid"/mounts) == "ublk-stack / tmpfs"* && $(wc -l </proc/"$pid"/mounts) == 1 ]]
     grep -q '^CapEff:[[:space:]]*0*$' /proc/"$pid"/status
-    echo "$device: ${mode[$device]}, $(($(jq .rssBytes <<<"$status") >> 10)) KiB resident"
+    echo "$device: $(mode_of $device), $(($(jq .rssBytes <<<"$status") >> 10)) KiB resident"
     delete_device $device
     [[ ! -e $block ]]
     [[ ! -e $(run_dir $device)/server.pid && ! -e $(run_dir $device)/control.sock ]]
