@@ -125,8 +125,9 @@ describe_run() {
 serve_root() {
     local -a options
     # It holds a descriptor for every file that the guest knows: listing a folder must not make all in it known.
-    local files
-    if ((EUID == 0)); then files=$(</proc/sys/fs/nr_open); else files=$(ulimit -Hn); fi
+    local files most
+    most=$(</proc/sys/fs/nr_open)
+    if (ulimit -n "$most") 2>/dev/null; then files=$most; else files=$(ulimit -Hn); fi
     if [[ $("$virtiofsd" --help 2>&1) == *--shared-dir* ]]; then
         options=(--shared-dir=/ --sandbox=chroot --cache=always --no-announce-submounts --no-readdirplus --log-level=error)
     else
@@ -225,7 +226,7 @@ if [[ $first != "$qemu" ]]; then
 fi
 if [[ ! -s status ]]; then
     say "the machine stopped before the command ended; its last words:"
-    tail -n 20 qemu.log console >&2
+    tail -n 20 virtiofsd.log qemu.log console >&2
     exit 125
 fi
 exit "$(<status)"
