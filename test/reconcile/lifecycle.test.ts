@@ -198,7 +198,8 @@ describe("delete", () => {
     expect(list(sandbox.data)).toEqual(["a.img", "b.img"]);
     expect(list(join(sandbox.paths.stateDir, "stacks"))).toEqual([]);
     expect(list(join(sandbox.paths.runDir, "stacks"))).toEqual([]);
-    for (const pid of [supervisor, server]) expect(existsSync(`/proc/${pid}`)).toBe(false);
+    // An ended process stays until its parent has looked at it, which is not ours to wait for step by step.
+    for (const pid of [supervisor, server]) await expect.poll(() => existsSync(`/proc/${pid}`)).toBe(false);
     expect((await failure(client.get("demo"))).code).toBe("stack-unknown");
   });
 

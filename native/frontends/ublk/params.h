@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
+#include "engine/graph.h"
 #include "frontends/ublk/uapi.h"
-#include "targets/geometry.h"
 
 namespace us::ublk {
 
