@@ -52,8 +52,10 @@ export async function openController(options: OpenOptions & { start: "always" })
 export async function openController(options: OpenOptions): Promise<ControllerClient | null>;
 export async function openController(options: OpenOptions): Promise<ControllerClient | null> {
   const paths = options.paths ?? resolvePaths();
-  const client = new ControllerClient(controllerSocket(paths));
-  const running = await client.versionIfRunning();
+  const wanted = () => options.start === "always" || (options.start === "ifStacks" && hasStacks(paths));
+  const start = () => (wanted() ? spawnController(paths, options.command) : Promise.resolve());
+  const client = new ControllerClient(controllerSocket(paths), options.start === "never" ? undefined : start);
+  const running = await versionIfStaying(controllerSocket(paths));
   if (running !== null) {
     const ours = options.build ?? buildId();
     if (running.build === ours) return client;
@@ -64,11 +66,29 @@ export async function openController(options: OpenOptions): Promise<ControllerCl
         `the controller (${running.version}, process ${running.pid}) speaks another protocol than this program`,
       );
     }
-    await client.stop();
+    await stopIfThere(controllerSocket(paths));
   }
-  if (options.start === "never" || (options.start === "ifStacks" && !hasStacks(paths))) return null;
-  await spawnController(paths, options.command);
+  if (!wanted()) return null;
+  await start();
   return client;
+}
+
+async function stopIfThere(socket: string): Promise<void> {
+  try {
+    await new ControllerClient(socket).stop();
+  } catch (error) {
+    if (!(error instanceof StackError && error.details.gone === true)) throw error;
+  }
+}
+
+/** One that is about to end is as good as none. */
+async function versionIfStaying(socket: string): Promise<Version | null> {
+  try {
+    return await new ControllerClient(socket).versionIfRunning();
+  } catch (error) {
+    if (error instanceof StackError && error.code === "controller-busy") return null;
+    throw error;
+  }
 }
 
 /** Whether any stack was applied and not deleted. */
@@ -79,10 +99,16 @@ export function hasStacks(paths: Paths): boolean {
 
 export class ControllerClient {
   readonly #socket: string;
+  readonly #start: (() => Promise<void>) | undefined;
 
-  /** @param socket path of the controller's socket; nothing is connected before the first request */
-  constructor(socket: string) {
+  /**
+   * @param socket path of the controller's socket; nothing is connected before the first request
+   * @param start called when the controller has ended meanwhile, as it does after its last stack; then the request is
+   *   made once more: every request of ours may be
+   */
+  constructor(socket: string, start?: () => Promise<void>) {
     this.#socket = socket;
+    this.#start = start;
   }
 
   version(options?: RequestOptions): Promise<Version> {
@@ -92,10 +118,12 @@ export class ControllerClient {
   /** @returns null when nobody listens */
   async versionIfRunning(): Promise<Version | null> {
     try {
-      return await this.version({ signal: AbortSignal.timeout(10_000) });
+      return await this.version({ signal: AbortSignal.timeout(ANSWER_MS) });
     } catch (error) {
-      if (error instanceof StackError && error.details.listening === false) return null;
-      throw error;
+      if (error instanceof StackError && error.details.gone === true) return null;
+      if ((error as Error).name !== "AbortError") throw error;
+      const what = `the controller at ${this.#socket} did not answer within ${ANSWER_MS / 1000} s`;
+      throw new StackError("controller-unreachable", what, {}, { cause: error });
     }
   }
 
@@ -191,7 +219,25 @@ export class ControllerClient {
     return JSON.parse(await textOf(response)) as T;
   }
 
-  #open(method: string, url: string, body: unknown, options: RequestOptions = {}): Promise<IncomingMessage> {
+  async #open(
+    method: string,
+    url: string,
+    body: unknown,
+    options: RequestOptions = {},
+  ): Promise<IncomingMessage> {
+    try {
+      const response = await this.#send(method, url, body, options);
+      if (response.statusCode !== ENDING || this.#start === undefined) return response;
+      response.resume();
+    } catch (error) {
+      const gone = error instanceof StackError && error.details.gone === true;
+      if (!gone || this.#start === undefined) throw error;
+    }
+    await this.#start();
+    return this.#send(method, url, body, options);
+  }
+
+  #send(method: string, url: string, body: unknown, options: RequestOptions): Promise<IncomingMessage> {
     const payload = body === undefined ? undefined : JSON.stringify(body);
     return new Promise((resolve, reject) => {
       const request = httpRequest(
@@ -212,18 +258,20 @@ export class ControllerClient {
 
   #unreachable(error: NodeJS.ErrnoException): Error {
     if (error.name === "AbortError") return error;
-    const listening = error.code !== "ENOENT" && error.code !== "ECONNREFUSED";
-    const what = listening
-      ? `the controller at ${this.#socket} does not answer`
-      : `no controller listens at ${this.#socket}`;
-    return new StackError(
-      "controller-unreachable",
-      `${what}: ${error.message}`,
-      { listening },
-      { cause: error },
-    );
+    const gone = GONE.has(error.code ?? "");
+    const what = gone
+      ? `no controller listens at ${this.#socket}`
+      : `the controller at ${this.#socket} does not answer`;
+    return new StackError("controller-unreachable", `${what}: ${error.message}`, { gone }, { cause: error });
   }
 }
+
+/** How long a controller may take for a question that it answers from memory. */
+const ANSWER_MS = 10_000;
+/** The status of an answer that says only that the controller is about to end. */
+const ENDING = 503;
+/** A socket without a listener, or one whose listener ended before it read the request. */
+const GONE = new Set(["ENOENT", "ECONNREFUSED", "ECONNRESET", "EPIPE"]);
 
 const stackUrl = (name: string) => `/v1/stacks/${encodeURIComponent(name)}`;
 const succeeded = (response: IncomingMessage) => (response.statusCode ?? 500) < 300;
