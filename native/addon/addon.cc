@@ -11,9 +11,12 @@ namespace {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
     using Function = Napi::Value (*)(const Napi::CallbackInfo &);
     const std::pair<const char *, Function> functions[] = {
-        {"features", us::addon::features},  {"getDevInfo", us::addon::get_dev_info},
-        {"listDevs", us::addon::list_devs}, {"stopDev", us::addon::stop_dev},
-        {"delDev", us::addon::del_dev},     {"uringProbe", us::addon::uring_probe},
+        {"features", us::addon::features},
+        {"getDevInfo", us::addon::get_dev_info},
+        {"listDevs", us::addon::list_devs},
+        {"stopDev", us::addon::stop_dev},
+        {"delDev", us::addon::del_dev},
+        {"uringProbe", us::addon::uring_probe},
         {"map", us::addon::map},
     };
     for (const auto &[name, function] : functions)

@@ -1,10 +1,9 @@
 /* mirror: every child holds the same bytes.
  *
- *   read    one readable child, picked by a hash of (offset >> US_MIRROR_BALANCE_SHIFT): pure, and two reads of
- *           the same place never alternate between members
- *   write   every writable child, once the mirror is marked dirty (US_LIVE_WRITE_OPEN) and outside of the window
- *           that a resync is copying; else REDIRECT, and the handler marks or waits
- *   flush   every writable child
+ *   read    one readable child, picked by a hash of (offset >> US_MIRROR_BALANCE_SHIFT): pure, and two reads
+ * of the same place never alternate between members write   every writable child, once the mirror is marked
+ * dirty (US_LIVE_WRITE_OPEN) and outside of the window that a resync is copying; else REDIRECT, and the
+ * handler marks or waits flush   every writable child
  *
  * Invariants (kept by targets/mirror): readable ⊆ writable, readable ≠ 0. */
 #ifndef US_CORE_MIRROR_H
@@ -14,7 +13,8 @@
 
 #define US_MIRROR_BALANCE_SHIFT 20
 
-/* Fibonacci hashing: neighbours spread evenly (Knuth, The Art of Computer Programming, vol. 3, section 6.4). */
+/* Fibonacci hashing: neighbours spread evenly (Knuth, The Art of Computer Programming, vol. 3, section 6.4).
+ */
 US_INLINE us_u32 us_mirror_hash(us_u64 offset) {
     return (us_u32)(((offset >> US_MIRROR_BALANCE_SHIFT) * 0x9E3779B97F4A7C15ULL) >> 33);
 }
@@ -31,7 +31,8 @@ US_INLINE us_u32 us_mirror_nth(us_u32 set, us_u32 k) {
 
 US_INLINE us_u32 us_mirror_count(us_u32 set) {
     us_u32 n = 0;
-    for (us_u32 c = 0; c < US_MAX_CHILDREN; c++) n += set >> c & 1;
+    for (us_u32 c = 0; c < US_MAX_CHILDREN; c++)
+        n += set >> c & 1;
     return n;
 }
 

@@ -4,8 +4,9 @@
  *     CONTINUE(n)  the same, and ask again for the rest: this is the split (UBLK_BPF_IO_CONTINUE)
  *     REDIRECT     not on the fast path: a full handler in user space takes the request
  *
- * A step is pure: constant table, live words, operation and range in, answer out. It maps the head and lets the
- * caller loop. Dispositions are those of the ublk-bpf RFC (Documentation/block/ublk.rst, "UBLK-BPF support"). */
+ * A step is pure: constant table, live words, operation and range in, answer out. It maps the head and lets
+ * the caller loop. Dispositions are those of the ublk-bpf RFC (Documentation/block/ublk.rst, "UBLK-BPF
+ * support"). */
 #ifndef US_CORE_STEP_H
 #define US_CORE_STEP_H
 
@@ -38,6 +39,8 @@ US_INLINE struct us_step us_step_redirect(void) {
     return s;
 }
 
-US_INLINE us_u64 us_min(us_u64 a, us_u64 b) { return a < b ? a : b; }
+US_INLINE us_u64 us_min(us_u64 a, us_u64 b) {
+    return a < b ? a : b;
+}
 
 #endif

@@ -16,7 +16,8 @@ US_INLINE struct us_step us_stripe_map(us_u32 chunk_shift, us_u32 nr, us_u64 off
     us_u64 within = offset & ((1ULL << chunk_shift) - 1);
     us_u64 child_offset = ((chunk / nr) << chunk_shift) + within;
 
-    return us_step_one((us_u32)(chunk % nr), child_offset, us_min(length, (1ULL << chunk_shift) - within), length);
+    return us_step_one((us_u32)(chunk % nr), child_offset, us_min(length, (1ULL << chunk_shift) - within),
+                       length);
 }
 
 #endif

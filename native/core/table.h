@@ -3,8 +3,8 @@
  *     layers[0 .. nr_layers)   a child's index is greater than its parent's, so every walk is bounded
  *     links[]                  children of layer L: links[L.first_link .. L.first_link + L.nr_children)
  *
- *   live.layers[i] says what may change while IO runs (which members of layer i take part). It lies in memory that
- *   server threads, the next server after a crash, and a BPF program share.
+ *   live.layers[i] says what may change while IO runs (which members of layer i take part). It lies in memory
+ * that server threads, the next server after a crash, and a BPF program share.
  *
  * Units: bytes. Sizes and offsets are multiples of 512. */
 #ifndef US_CORE_TABLE_H
@@ -65,7 +65,8 @@ struct us_live_layer {
     us_u32 writable; /* bit c: child c takes writes; a superset of readable; all ones in layers but mirrors */
     us_u32 gate;     /* US_LIVE_* */
     us_u32 reserved;
-    us_u64 window_start; /* writes that touch [window_start, window_end) are redirected: a resync copies there */
+    us_u64
+        window_start; /* writes that touch [window_start, window_end) are redirected: a resync copies there */
     us_u64 window_end;
 };
 

@@ -4,9 +4,9 @@
  *      └ stripe     frame 1: the part that the current step gave to a child
  *         └ file    a leaf: the frame is the piece
  *
- * A frame that fans out (mirror write, flush) visits its children one by one with the same range. The order of
- * pieces is the same in every engine, since this is the only walker. It can be left after any piece and gone on
- * with later: all its state is in struct us_walk. */
+ * A frame that fans out (mirror write, flush) visits its children one by one with the same range. The order
+ * of pieces is the same in every engine, since this is the only walker. It can be left after any piece and
+ * gone on with later: all its state is in struct us_walk. */
 #ifndef US_CORE_WALK_H
 #define US_CORE_WALK_H
 
@@ -60,8 +60,8 @@ US_INLINE void us_walk_begin(struct us_walk *walk, us_u32 layer, us_u32 op, us_u
     us_walk_push(walk, layer, offset, length, 0);
 }
 
-/* Each pass pushes, pops or asks once: two per level are enough to reach the next piece, and a fan-out may skip
- * all but one of its children at each level. */
+/* Each pass pushes, pops or asks once: two per level are enough to reach the next piece, and a fan-out may
+ * skip all but one of its children at each level. */
 #define US_WALK_PASSES (US_MAX_DEPTH * (US_MAX_CHILDREN + 3))
 
 US_INLINE enum us_walk_result us_walk_next(struct us_walk *walk, const struct us_table *table,
@@ -89,7 +89,8 @@ US_INLINE enum us_walk_result us_walk_next(struct us_walk *walk, const struct us
             if (skipped) continue;
             us_u32 link = US_BOUND(layer->first_link + child, US_MAX_LINKS);
             if (walk->depth >= US_MAX_DEPTH) return US_WALK_BAD;
-            us_walk_push(walk, table->links[link].layer, frame->fan_offset, frame->fan_bytes, frame->fan_buffer);
+            us_walk_push(walk, table->links[link].layer, frame->fan_offset, frame->fan_bytes,
+                         frame->fan_buffer);
             continue;
         }
         if (frame->left == 0 && !frame->fresh) {
