@@ -4,9 +4,22 @@
 server=${UBLK_STACK_TEST_SERVER:-${project:?}/native/build/Release/ublk-stack-server}
 addon=$project/native/build/Release/ublk_stack.node
 
-# Names of the driver's features, as the addon tells them.
-# shellcheck disable=SC2016 # JavaScript
-features=$(node -e 'require(process.argv[1]).features().then((names) => console.log(names?.join(" ") ?? ""))' "$addon")
+coproc helper { cd / && exec node "$project/test/vm/server-helper.mjs" "$addon"; }
+
+# Copies, since bash keeps a coprocess's own descriptors from subshells.
+exec {to_helper}>&"${helper[1]}" {from_helper}<&"${helper[0]}"
+
+# helped LINE: one question to the helper; its answer, or failure.
+helped() {
+    local answer
+    echo "$1" >&"$to_helper"
+    IFS= read -rt 60 answer <&"$from_helper"
+    echo "$answer"
+    [[ $answer != failed:* ]]
+}
+
+# Names of the driver's features.
+features=$(helped features)
 has_feature() { [[ " $features " == *" $1 "* ]]; }
 
 run_dir() { echo "$UBLK_STACK_RUN_DIR/stacks/direct/$1"; }
@@ -40,7 +53,8 @@ start_server() {
     run=$(run_dir "$1")
     rm -f "$run/ready"
     mkfifo "$run/ready"
-    "$server" --config "$run/config.json" --ready-fd 3 3>"$run/ready" 2>>"$run/log" </dev/null >/dev/null &
+    "$server" --config "$run/config.json" --ready-fd 3 3>"$run/ready" 2>>"$run/log" </dev/null >/dev/null \
+        {to_helper}>&- {from_helper}<&- &
     while IFS= read -rt 60 line; do
         [[ $line != *'"ready"'* ]] || break
     done <"$run/ready"
@@ -51,14 +65,7 @@ start_server() {
 block_device() { echo "/dev/ublkb$(jq .id "$(run_dir "$1")/device.json")"; }
 
 # ask DEVICE REQUEST: one question to the server's control socket.
-ask() {
-    # shellcheck disable=SC2016 # JavaScript
-    node -e '
-        const socket = require("node:net").connect(process.argv[1]);
-        socket.write(process.argv[2] + "\n");
-        require("node:readline").createInterface(socket).once("line", (line) => { console.log(line); socket.end(); });
-    ' "$(run_dir "$1")/control.sock" "$2"
-}
+ask() { helped "ask $(run_dir "$1")/control.sock $2"; }
 
 supervisor_gone() { [[ ! -e "$(run_dir "$1")/supervisor.pid" ]]; }
 
@@ -70,14 +77,7 @@ stop_server() {
 
 # delete_device DEVICE: takes the device from its server, which then ends by itself, and removes it.
 delete_device() {
-    # shellcheck disable=SC2016 # JavaScript
-    node -e '
-        const native = require(process.argv[1]), id = Number(process.argv[2]);
-        native.stopDev(id, 30000).then(() => native.delDev(id, 30000)).catch((error) => {
-            console.error(`${error.op}: ${error.code}: ${error.message}`);
-            process.exit(1);
-        });
-    ' "$addon" "$(jq .id "$(run_dir "$1")/device.json")"
+    [[ $(helped "delete $(jq .id "$(run_dir "$1")/device.json")") == deleted ]]
     until_true 30 supervisor_gone "$1"
 }
 
