@@ -21,7 +21,7 @@ build_packages=(build-essential python3 liburing-dev nlohmann-json3-dev libblkid
 # qemu-storage-daemon and virtiofsd come with qemu-system-x86 in Debian 12; in 13 the one is in qemu-utils, the
 # other a package of its own. zstd unpacks the virtual machine's kernel.
 test_packages=(clang llvm libbpf-dev clang-format shellcheck fio nbdkit qemu-utils qemu-system-x86 virtiofsd
-    xfsprogs e2fsprogs mdadm dmsetup iproute2 procps jq zstd)
+    xfsprogs e2fsprogs mdadm dmsetup iproute2 procps jq zstd zsh fish systemd bsdutils)
 
 groups=()
 for option in "$@"; do
