@@ -249,19 +249,19 @@ Queue::Queue(Graph &graph, const QueueOptions &options)
 Queue::~Queue() = default;
 
 void Queue::run() {
-    impl_->run_until([this] { return impl_->stopping.load(std::memory_order_acquire) && impl_->busy == 0; });
+    impl_->run_until([this] { return impl_->has_ended(); });
 }
 
 void Queue::stop() {
+    std::lock_guard lock(impl_->posted_mutex); // as in post()
     impl_->stopping.store(true, std::memory_order_release);
     impl_->wake();
 }
 
 void Queue::post(std::function<void()> fn) {
-    {
-        std::lock_guard lock(impl_->posted_mutex);
-        impl_->posted.push_back(std::move(fn));
-    }
+    // Woken under the lock: `fn` may be what ends the loop, and then the queue must outlive this call.
+    std::lock_guard lock(impl_->posted_mutex);
+    impl_->posted.push_back(std::move(fn));
     impl_->wake();
 }
 

@@ -88,8 +88,8 @@ struct NbdServer::Impl {
     std::vector<std::unique_ptr<Worker>> workers;
     std::vector<std::thread> threads;
     std::unique_ptr<Acceptor> acceptor;
-    std::mutex mutex; // of `serving`, which says that the workers may be posted to
-    bool serving = false;
+    std::mutex mutex;     // of `serving`, and held while workers are posted to because of it
+    bool serving = false; // the workers may be posted to
 };
 
 uint32_t NbdServer::nr_queues() {
@@ -154,6 +154,7 @@ void NbdServer::Impl::join_workers() {
     for (std::thread &thread : threads)
         thread.join();
     threads.clear();
+    std::lock_guard lock(mutex); // whoever stopped the workers may still be on the way out of stop()
     for (auto &worker : workers)
         worker->close();
 }
