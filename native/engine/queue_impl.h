@@ -31,7 +31,8 @@ struct Queue::Impl {
     void turn();     // submits, waits for at least one completion, and runs all that have come
     void arm_wake(); // listens to wake()
     void run_posted();
-    void wake();
+    void wake(); // under posted_mutex
+    bool has_ended();
     int file_index(uint32_t layer) const { return file_index_[layer]; }
     void run_until(const std::function<bool()> &done);
 

@@ -108,6 +108,13 @@ void Queue::Impl::turn() {
     resume_waiting();
 }
 
+// Under the lock, so that whoever called post() or stop() last has no more to do with this queue.
+bool Queue::Impl::has_ended() {
+    if (busy != 0 || !stopping.load(std::memory_order_acquire)) return false;
+    std::lock_guard lock(posted_mutex);
+    return posted.empty();
+}
+
 void Queue::Impl::run_until(const std::function<bool()> &done) {
     while (!done())
         turn();

@@ -4,7 +4,7 @@
 //
 //     ring    everything, but
 //     inline  what io_uring would only hand to a worker thread although it does not wait for media:
-//             tmpfs altogether, and buffered writes that need not be durable
+//             tmpfs altogether, and short buffered writes that need not be durable
 #pragma once
 
 #include <atomic>
