@@ -56,13 +56,16 @@ prune_dist() {
 
 build_typescript() {
     prune_dist
-    if [[ -e dist/cli.js && -z $(find src tsconfig.json package-lock.json -newer dist/built -print -quit 2>/dev/null) ]]; then
+    if [[ -e dist/cli.js && -e dist/built && -z $(find src tsconfig.json package-lock.json -newer dist/built -print -quit) ]]; then
         return
     fi
     say "compiling TypeScript"
+    mkdir -p dist
+    # Before the compiler reads: what is edited while it runs is newer, and compiled the next time.
+    touch dist/building
     node_modules/.bin/tsc -p .
     chmod +x dist/cli.js
-    touch dist/built
+    mv dist/building dist/built
 }
 
 build_native
