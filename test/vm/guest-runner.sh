@@ -41,7 +41,7 @@ for case in "$@"; do
     mkdir -p "$WORK" "$UBLK_STACK_STATE_DIR" "$UBLK_STACK_RUN_DIR"
     begin=$EPOCHREALTIME
     status=0
-    (cd "$WORK" && timeout --kill-after=10 "${CASE_TIMEOUT:-240}" bash "$case") >"$results/$name.log" 2>&1 || status=$?
+    (cd "$WORK" && timeout --kill-after=10 "${CASE_TIMEOUT:-600}" bash "$case") >"$results/$name.log" 2>&1 || status=$?
     if ! leftovers >>"$results/$name.log" 2>&1; then
         ((status == 0)) && status=99
         clean_up

@@ -24,7 +24,7 @@ const run = spawnSync(
   [
     join(here, "vm.sh"),
     "--timeout",
-    "1000",
+    "2700",
     "--disk",
     "8G",
     "--",
