@@ -1,6 +1,8 @@
 /** Whatever dies, the stack comes back with every byte right, and a delete leaves the data files alone. */
 
+import { spawnSync } from "node:child_process";
 import {
+  chownSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -211,6 +213,59 @@ describe("delete", () => {
     expect(existsSync(join(home, "state/stacks/demo/stack.json"))).toBe(false);
     const controller = controllerPid();
     await waitFor(async () => !existsSync(`/proc/${controller}`));
+  });
+});
+
+/** Whom a test that runs as root becomes; the checkout must be readable for everybody then. */
+const NOBODY = 65_534;
+const asNobody = ["--reuid", String(NOBODY), "--regid", String(NOBODY), "--clear-groups"];
+const canBeNobody =
+  process.getuid?.() === 0 && spawnSync("setpriv", [...asNobody, "test", "-r", CLI]).status === 0;
+
+describe.skipIf(!canBeNobody)("a plain user (tested by root, from a checkout that others can read)", () => {
+  const user = (...args: string[]) =>
+    run("setpriv", [...asNobody, process.execPath, CLI, ...args], { env: { ...env, HOME: home }, cwd: home });
+
+  it("runs a stack", async () => {
+    chownSync(home, NOBODY, NOBODY);
+    expect(await user("apply", "demo.yaml")).toMatchObject({ status: 0, stderr: "" });
+    const { items } = JSON.parse((await user("status", "demo", "-o", "json")).stdout);
+    const target = items[0].status.exports.data.uri;
+    expect((await run("setpriv", [...asNobody, "nbdinfo", "--size", target], { env })).stdout).toBe(
+      `${16 * MIB}\n`,
+    );
+    expect(await user("delete", "demo")).toMatchObject({ status: 0 });
+    expect(statSync(join(home, "d0.img")).uid).toBe(NOBODY);
+  });
+
+  it("is told every path that is not for them, at its place, and nothing is changed", async () => {
+    chownSync(home, NOBODY, NOBODY);
+    writeFileSync(join(home, "secret.img"), Buffer.alloc(MIB), { mode: 0o600 });
+    mkdirSync(join(home, "locked"), { mode: 0o755 });
+    mkdirSync(join(home, "closed"), { mode: 0o700 });
+    const text = `apiVersion: ublk-stack/v1
+kind: Stack
+metadata: { name: denied }
+spec:
+  layers:
+    a: { file: { path: secret.img } }
+    b: { file: { path: locked/new.img, size: 1MiB } }
+    c: { file: { path: closed/new.img, size: 1MiB } }
+    l: { linear: { members: [a, b, c] } }
+  exports:
+    data: { layer: l, owner: root, frontend: nbd }
+`;
+    writeFileSync(join(home, "denied.yaml"), text);
+    const { status, stderr } = await user("apply", "denied.yaml");
+    expect(status).toBe(2);
+    const places = stderr.match(/^denied\.yaml:\d+:\d+: error: .*$/gm);
+    expect(places).toEqual([
+      'denied.yaml:6:24: error: not allowed to read and write "secret.img" [permission-denied]',
+      `denied.yaml:7:24: error: not allowed to make files in "${home}/locked" [permission-denied]`,
+      `denied.yaml:8:24: error: not allowed to reach "${home}/closed/new.img" [permission-denied]`,
+      'denied.yaml:11:30: error: only root can give export "data" to "root" [permission-denied]',
+    ]);
+    expect(readdirSync(join(home, "state/stacks"))).toEqual([]);
   });
 });
 
