@@ -77,6 +77,15 @@ uint32_t depth_below(const std::vector<std::unique_ptr<Target>> &targets, uint32
     return deepest + 1;
 }
 
+// Whatever is aligned to this layer's blocks must be aligned to the child's: the media take nothing else.
+void check_alignment(const DeviceConfig &config, uint32_t index, const us_link &link) {
+    const LayerConfig &layer = config.targets[index]->config(), &child = config.targets[link.layer]->config();
+    uint32_t block = child.geometry.logical_block;
+    if (block > layer.geometry.logical_block || link.start % block != 0)
+        refuse("layer \"" + layer.name + "\" is not aligned to the blocks of its member \"" + child.name +
+               "\"");
+}
+
 void fill_layer(DeviceConfig &config, uint32_t index) {
     Target &target = *config.targets[index];
     const LayerConfig &layer = target.config();
@@ -96,6 +105,8 @@ void fill_layer(DeviceConfig &config, uint32_t index) {
         sizes.push_back(config.targets[child]->config().size);
     }
     target.fill(out, &table.links[out.first_link], sizes);
+    for (uint32_t c = 0; c < out.nr_children; c++)
+        check_alignment(config, index, table.links[out.first_link + c]);
     if (target.core_type() == US_TYPE_MIRROR) config.has_mirror = true;
 }
 

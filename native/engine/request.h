@@ -18,6 +18,7 @@ namespace us {
 
 // Where a request's bytes are: memory of the server, or a buffer registered with the queue's ring (ublk zero
 // copy).
+// The memory is aligned to 4096: leaves may use direct IO.
 struct Buffer {
     std::byte *data = nullptr; // nullptr: use fixed_index
     int32_t fixed_index = -1;

@@ -29,13 +29,13 @@ uint32_t default_entries(uint32_t depth) {
 
 void Queue::Impl::set_up_ring() {
     uint32_t entries = options.ring_entries ? options.ring_entries : default_entries(options.depth);
-    io_uring_params params{};
-    params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE;
-    params.cq_entries = std::min<uint32_t>(entries * 4, 65536);
-    int result = io_uring_queue_init_params(entries, &ring, &params);
-    if (result == -EINVAL) { // before 6.1
-        params = {};
-        params.flags = IORING_SETUP_CQSIZE;
+    constexpr uint32_t ANY = IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL;
+    constexpr uint32_t BEST = ANY | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN; // since 6.1
+    int result = -EINVAL;
+    for (uint32_t flags : {BEST, ANY}) {
+        if (result != -EINVAL) break;
+        io_uring_params params{};
+        params.flags = flags;
         params.cq_entries = std::min<uint32_t>(entries * 4, 65536);
         result = io_uring_queue_init_params(entries, &ring, &params);
     }

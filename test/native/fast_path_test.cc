@@ -1,11 +1,14 @@
 // The fast path over every layer type: data, placement, errors with their ranges.
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 
 #include "check.h"
+#include "faulty.h"
 #include "stand.h"
 
 namespace {
@@ -166,4 +169,119 @@ TEST(extents_tell_holes_from_data) {
     CHECK_EQ(extents[1].flags, 0u);
     CHECK_EQ(extents[2].length, 8 * MiB - 192 * KiB);
     CHECK_EQ(served.graph().extents(0, 0, 8 * MiB, 1).size(), 1u);
+}
+
+TEST(zeros_are_written_where_the_media_cannot_make_them_unless_only_fast_will_do) {
+    TempDir dir;
+    auto config = striped(dir, 4 * MiB);
+    Served served(config.json(), 1, 32, [](us::Graph &graph) {
+        for (const char *name : {"d0", "d1"})
+            FaultyLeaf::install(graph, name).fail([](const us::LeafIo &io) {
+                return io.op == US_OP_DISCARD || io.op == US_OP_WRITE_ZEROES ? -EOPNOTSUPP : 0;
+            });
+    });
+    for (us_op op : {US_OP_DISCARD, US_OP_WRITE_ZEROES}) {
+        CHECK_EQ(served.write(0, pattern(4, 6 * MiB)).error, 0);
+        CHECK_EQ(served.io(op, 0, 6 * MiB, nullptr, us::REQUEST_FAST_ONLY).error, -EOPNOTSUPP);
+        CHECK(served.read(0, 6 * MiB) == pattern(4, 6 * MiB));
+        CHECK_EQ(served.io(op, 512, 5 * MiB).error, 0);
+        CHECK(served.read(512, 5 * MiB) == Bytes(5 * MiB));
+        CHECK(served.read(0, 512) == pattern(4, 512));
+        CHECK(served.graph().status()["layers"][1]["errors"].empty());
+    }
+}
+
+TEST(short_transfers_go_on_and_interrupted_ones_again) {
+    TempDir dir;
+    auto config = striped(dir, 4 * MiB);
+    std::atomic<int> interrupted{0};
+    Served served(config.json(), 1, 32, [&](us::Graph &graph) {
+        FaultyLeaf &leaf = FaultyLeaf::install(graph, "d0");
+        leaf.shorten(1536);
+        leaf.fail([&](const us::LeafIo &) { return ++interrupted % 3 == 0 ? -EINTR : 0; });
+    });
+    CHECK_EQ(served.write(0, pattern(5, MiB)).error, 0);
+    CHECK(served.read(0, MiB) == pattern(5, MiB));
+    CHECK(interrupted > 600);
+}
+
+TEST(an_error_names_the_first_byte_that_failed) {
+    TempDir dir;
+    auto config = striped(dir, 4 * MiB);
+    Served served(config.json(), 1, 32, [](us::Graph &graph) {
+        FaultyLeaf::install(graph, "d1").fail([](const us::LeafIo &io) {
+            return io.offset >= 128 * KiB ? -ENOSPC : 0;
+        });
+    });
+    Result result = served.write(0, pattern(6, MiB));
+    CHECK_EQ(result.error, -ENOSPC);
+    CHECK_EQ(result.good, 320 * KiB); // d1's third chunk is chunk 5
+}
+
+TEST(a_file_size_limit_is_an_error_for_the_bytes_behind_it) {
+    TempDir dir;
+    auto config = striped(dir, 4 * MiB);
+    signal(SIGXFSZ, SIG_IGN);
+    rlimit limit{MiB, MiB};
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    Served served(config.json());
+    CHECK_EQ(served.write(0, pattern(6, 2 * MiB)).error, 0);
+    Result result = served.write(2 * MiB - 64 * KiB, pattern(7, 128 * KiB));
+    CHECK_EQ(result.error, -EFBIG);
+    CHECK_EQ(result.good, 64 * KiB);
+    CHECK(served.read(0, MiB) == pattern(6, MiB));
+}
+
+TEST(a_failed_flush_of_a_buffered_file_is_not_forgotten) {
+    TempDir dir;
+    auto config = striped(dir, 4 * MiB);
+    FaultyLeaf *leaf = nullptr;
+    Served served(config.json(), 1, 32, [&](us::Graph &graph) { leaf = &FaultyLeaf::install(graph, "d0"); });
+    CHECK_EQ(served.write(0, pattern(1, MiB)).error, 0);
+    leaf->fail_all(US_OP_FLUSH, -EIO);
+    CHECK_EQ(served.flush().error, -EIO);
+    leaf->fail({}); // the kernel would say that all is well now: the pages are gone
+    CHECK_EQ(served.flush().error, -EIO);
+    CHECK_EQ(served.io(US_OP_DISCARD, 0, 4096, nullptr, us::REQUEST_FUA).error, -EIO);
+}
+
+TEST(leaves_refuse_what_they_cannot_be) {
+    struct Case {
+        const char *path, *code;
+    };
+    TempDir dir;
+    dir.file("small", MiB);
+    const Case cases[] = {{"missing", "path-missing"},
+                          {"run", "not-a-file"},
+                          {"/dev/full", "not-a-file"},
+                          {"small", "file-too-small"}};
+    for (const Case &c : cases) {
+        ConfigBuilder config(dir);
+        config.add("file", "leaf", 4 * MiB);
+        config.path("leaf", *c.path == '/' ? c.path : dir.path(c.path));
+        us::Graph graph(config.json());
+        std::string code;
+        try {
+            graph.open(1, 1);
+        } catch (const us::ConfigError &error) {
+            code = error.code;
+            CHECK_EQ(error.layer, "leaf");
+        }
+        CHECK_EQ(code, c.code);
+    }
+}
+
+TEST(a_read_only_leaf_is_never_written) {
+    TempDir dir;
+    ConfigBuilder config(dir);
+    uint32_t leaf = config.add("file", "leaf", 4 * MiB);
+    config.path("leaf", dir.file("leaf", 4 * MiB));
+    config.layer(leaf)["readOnly"] = true;
+    Served served(config.json());
+    CHECK_EQ(served.write(0, pattern(1, 4096)).error, -EROFS);
+    CHECK_EQ(served.io(US_OP_DISCARD, 0, 4096).error, -EROFS);
+    CHECK_EQ(served.flush().error, 0);
+    CHECK(served.read(0, 4096) == Bytes(4096));
+    Served reader(config.json()); // readers share
+    CHECK(reader.read(0, 4096) == Bytes(4096));
 }

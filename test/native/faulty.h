@@ -38,6 +38,9 @@ class FaultyLeaf : public us::Leaf {
         fail([=](const us::LeafIo &io) { return io.op == op ? error : 0; });
     }
 
+    // At most so many bytes at once.
+    void shorten(uint64_t bytes) { longest_ = bytes; }
+
     us_type core_type() const override { return owned_->core_type(); }
     void open(const us::OpenContext &context) override { real_.open(context); }
     void close() override { real_.close(); }
@@ -50,7 +53,11 @@ class FaultyLeaf : public us::Leaf {
             fault = fault_;
         }
         int error = fault ? fault(io) : 0;
-        return error ? error : real_.run(io);
+        if (error) return error;
+        us::LeafIo part = io;
+        bool data = io.op == US_OP_READ || io.op == US_OP_WRITE;
+        if (data) part.length = std::min(part.length, longest_.load());
+        return real_.run(part);
     }
     void prepare(io_uring_sqe *, int, const us::LeafIo &) const override { abort(); }
     bool zero_copy() const override { return false; }
@@ -59,10 +66,14 @@ class FaultyLeaf : public us::Leaf {
         return real_.extent(offset, length);
     }
     int sync_now() override { return real_.sync_now(); }
+    void sync_failed() override { real_.sync_failed(); }
+    int sync_error() const override { return real_.sync_error(); }
+    void forget_sync_error() override { real_.forget_sync_error(); }
 
   private:
     std::unique_ptr<us::Target> owned_;
     us::Leaf &real_;
+    std::atomic<uint64_t> longest_{UINT64_MAX};
     std::mutex mutex_;
     Fault fault_;
 };

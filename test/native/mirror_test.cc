@@ -176,9 +176,17 @@ TEST(mirror_drops_a_member_whose_flush_fails_even_if_a_second_one_would_succeed)
     FaultyLeaf *b = nullptr;
     Served served(config.json(), 1, 32, [&](us::Graph &graph) { b = &FaultyLeaf::install(graph, "b"); });
     CHECK_EQ(served.write(0, pattern(1, MiB)).error, 0);
-    b->fail_all(US_OP_FLUSH, -EIO);
+    b->fail([failed = std::make_shared<bool>(false)](const us::LeafIo &io) {
+        return io.op == US_OP_FLUSH && !std::exchange(*failed, true) ? -EIO : 0;
+    });
     CHECK_EQ(served.flush().error, 0);
     CHECK_EQ(state_of(served.mirror(), 1), "dropped");
+    b->fail({});
+    CHECK_EQ(served.graph().readd("safe", "b"),
+             ""); // all of it is written anew: the old failure is forgotten
+    served.wait_for(all_in_sync);
+    CHECK_EQ(served.flush().error, 0);
+    CHECK(all_in_sync(served.mirror()));
 }
 
 TEST(mirror_acknowledges_nothing_while_a_failure_cannot_be_recorded) {
@@ -299,6 +307,26 @@ TEST(mirror_is_marked_clean_when_idle_and_dirty_again_before_the_next_write) {
         CHECK(!record(dir)["dirty"]);
     }
     CHECK(all_in_sync(served.mirror()));
+}
+
+TEST(mirror_with_a_member_that_cannot_zero_fast_stays_whole) {
+    TempDir dir;
+    auto config = mirrored(dir);
+    FaultyLeaf *a = nullptr, *b = nullptr;
+    Served served(config.json(), 1, 32, [&](us::Graph &graph) {
+        a = &FaultyLeaf::install(graph, "a");
+        b = &FaultyLeaf::install(graph, "b");
+    });
+    CHECK_EQ(served.write(0, pattern(1, MiB)).error, 0);
+    b->fail_all(US_OP_WRITE_ZEROES, -EOPNOTSUPP);
+    CHECK_EQ(served.io(US_OP_WRITE_ZEROES, 0, 64 * KiB, nullptr, us::REQUEST_FAST_ONLY).error, 0);
+    CHECK(served.read(0, 64 * KiB) == Bytes(64 * KiB));
+    a->fail_all(US_OP_WRITE_ZEROES, -EOPNOTSUPP);
+    CHECK_EQ(served.io(US_OP_WRITE_ZEROES, 64 * KiB, 64 * KiB, nullptr, us::REQUEST_FAST_ONLY).error,
+             -EOPNOTSUPP);
+    CHECK(served.read(64 * KiB, 64 * KiB) == Bytes(file_bytes(dir.path("b"), 64 * KiB, 64 * KiB)));
+    CHECK(all_in_sync(served.mirror()));
+    CHECK(equal_files(dir, "a", "b"));
 }
 
 TEST(nested_mirrors_lose_a_leg_inside_before_one_outside) {
