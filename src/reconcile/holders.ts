@@ -1,4 +1,4 @@
-/** Who has a file open: asked when somebody else is in the way, so that the message can name them. */
+/** Who has a file or block device open: asked when somebody else is in the way, so that the message can name them. */
 
 import { readdir, readFile, stat } from "node:fs/promises";
 import { StackError } from "../errors.js";
@@ -17,7 +17,7 @@ export async function withHolder(error: unknown): Promise<unknown> {
   );
 }
 
-/** Processes that have a file open, such as "qemu-io (process 4711)"; those of other users are seen by root alone. */
+/** Processes that have a file or block device open, such as "qemu-io (process 4711)"; those of other users are seen by root alone. */
 export async function holdersOf(path: string): Promise<string[]> {
   const wanted = await identity(path);
   if (wanted === null) return [];
@@ -30,8 +30,8 @@ export async function holdersOf(path: string): Promise<string[]> {
 
 async function identity(path: string): Promise<string | null> {
   try {
-    const { dev, ino } = await stat(path);
-    return `${dev}:${ino}`;
+    const found = await stat(path);
+    return found.isBlockDevice() ? `block:${found.rdev}` : `${found.dev}:${found.ino}`;
   } catch (error) {
     return ignoreGone(error);
   }

@@ -10,6 +10,7 @@ import { StackError } from "../errors.js";
 import type { DevicePhase, Observed, ObservedDevice, ServerState } from "../plan/observed.js";
 import type { Channels } from "./channels.js";
 import type { Driver, DriverDevice } from "./driver.js";
+import { holdersOf } from "./holders.js";
 import { mirrorStates } from "./mirror-state.js";
 import { deviceRunDir, type Paths, stackRunDir } from "./paths.js";
 import { holderOf, KERNEL_FOLDERS, majorMinor, sysfsFolder } from "./preflight/block-device.js";
@@ -26,6 +27,8 @@ export interface DeviceView {
   readonly report: ServerReport | null;
   readonly supervisorPid: number | null;
   readonly serverPid: number | null;
+  /** Who uses it from outside of the stack, in words; see ObserveInput.thorough. */
+  readonly users: readonly string[];
 }
 
 export interface StackView {
@@ -44,6 +47,8 @@ export interface ObserveInput {
   readonly channels: Channels;
   /** Devices whose servers this controller has taken on. */
   readonly adopted: ReadonlySet<string>;
+  /** Whether to ask every process what it has open: before something is taken away, and not all the time. */
+  readonly thorough?: boolean;
 }
 
 export async function observe(input: ObserveInput): Promise<StackView> {
@@ -81,7 +86,7 @@ async function devicesByTag(driver: Driver): Promise<Map<string, DriverDevice>> 
 
 async function observeDevice(
   name: string,
-  { paths, stack, channels, adopted, lastApplied }: ObserveInput,
+  { paths, stack, channels, adopted, lastApplied, thorough = false }: ObserveInput,
   driverDevices: ReadonlyMap<string, DriverDevice>,
 ): Promise<DeviceView> {
   const runDir = deviceRunDir(paths, stack, name);
@@ -97,7 +102,7 @@ async function observeDevice(
   const server = serverState(config !== null, supervisorPid);
   const isThere = supervisorPid !== null || serverPid !== null;
   const phase = isUblk ? ublkPhase(known, report) : nbdPhase(report, isThere);
-  const inUse = isUblk ? await isHeld(id) : (report?.exports.some((entry) => entry.clients > 0) ?? false);
+  const users = isUblk ? await deviceUsers(id, thorough) : nbdUsers(report);
   return {
     observed: {
       name,
@@ -105,7 +110,7 @@ async function observeDevice(
       table,
       ...(config === null ? {} : { paths: config.runtime.paths }),
       server,
-      inUse,
+      inUse: users.length > 0,
       id,
       adopted: adopted.has(name) && channels.isOpen(runDir),
     },
@@ -113,6 +118,7 @@ async function observeDevice(
     report,
     supervisorPid,
     serverPid,
+    users,
   };
 }
 
@@ -144,12 +150,22 @@ function ublkPhase(known: DriverDevice | null, report: ServerReport | null): Dev
   return ({ dead: "added", quiesced: "quiesced", "fail-io": "failed" } as const)[known.state];
 }
 
-async function isHeld(id: number | null): Promise<boolean> {
-  if (id === null) return false;
-  const look = await lookAt(`/dev/ublkb${id}`);
-  if (look.state !== "present" || look.kind !== "block device") return false;
+async function deviceUsers(id: number | null, thorough: boolean): Promise<string[]> {
+  if (id === null) return [];
+  const path = `/dev/ublkb${id}`;
+  const look = await lookAt(path);
+  if (look.state !== "present" || look.kind !== "block device") return [];
   const folder = await sysfsFolder(majorMinor(look.device), KERNEL_FOLDERS);
-  return folder !== null && (await holderOf(folder, KERNEL_FOLDERS)) !== null;
+  const holder = folder === null ? null : await holderOf(folder, KERNEL_FOLDERS);
+  const openers = thorough ? await holdersOf(path) : [];
+  return [...(holder === null ? [] : [holder]), ...openers.map((opener) => `opened by ${opener}`)];
+}
+
+function nbdUsers(report: ServerReport | null): string[] {
+  const exports = report?.exports.filter((entry) => entry.clients > 0) ?? [];
+  return exports.map(
+    ({ name, clients }) => `export "${name}" has ${clients} client${clients === 1 ? "" : "s"}`,
+  );
 }
 
 async function leavesOf({ desired }: ObserveInput): Promise<Map<string, "present" | "missing">> {

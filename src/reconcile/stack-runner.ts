@@ -4,6 +4,7 @@ import { EventEmitter, once } from "node:events";
 import { type Actor, type ActorRefFrom, createActor, type SnapshotFrom } from "xstate";
 import { StackError } from "../errors.js";
 import type { Observed } from "../plan/observed.js";
+import type { Plan } from "../plan/plan.js";
 import { Channels } from "./channels.js";
 import type { Driver } from "./driver.js";
 import { errorFromBody } from "./error-body.js";
@@ -128,8 +129,8 @@ export class StackRunner extends EventEmitter<RunnerEvents> implements World {
     this.#channels.closeAll();
   }
 
-  /** Looks at the stack for people: nothing changes. */
-  async view(target: Target = this.context.target): Promise<StackView> {
+  /** Looks at the stack: nothing changes. */
+  async view(target: Target = this.context.target, thorough = false): Promise<StackView> {
     const { paths, stack, driver, store } = this.#input;
     const { desired } = target;
     const view = await observe({
@@ -140,6 +141,7 @@ export class StackRunner extends EventEmitter<RunnerEvents> implements World {
       driver,
       channels: this.#channels,
       adopted: this.#adopted,
+      thorough,
     });
     for (const [device, { serverPid }] of view.devices) if (serverPid !== null) this.#note(device, serverPid);
     return view;
@@ -224,15 +226,19 @@ function stateOf(value: unknown): RunnerState {
   return RESTS.find((rest) => rest === value) ?? "working";
 }
 
+/** @param usersOf who uses a device, in words, if somebody looked */
 export function blockedError(
   stack: string,
-  blocked: readonly { code: string; message: string; unless: string }[],
+  blocked: Plan["blocked"],
+  usersOf: (device: string) => readonly string[] = () => [],
 ): StackError {
   const [first] = blocked;
   if (first === undefined) return new StackError("internal", `stack "${stack}" rests without a reason`);
-  const code = first.code === "data-loss" ? "data-loss" : "device-in-use";
-  const messages = blocked.map((entry) => entry.message).join("; ");
-  return new StackError(code, `stack "${stack}": ${messages}`, { stack, blocked });
+  const messages = blocked.map(({ code, subject, message }) => {
+    const users = code === "device-in-use" ? usersOf(subject) : [];
+    return users.length === 0 ? message : `${message} (${users.join(", ")})`;
+  });
+  return new StackError(first.code, `stack "${stack}": ${messages.join("; ")}`, { stack, blocked });
 }
 
 function ignoreCorrupt(error: unknown): undefined {

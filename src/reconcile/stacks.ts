@@ -5,6 +5,7 @@
  * a later one that fails goes back to what was there before.
  */
 
+import { setTimeout as delay } from "node:timers/promises";
 import type { Host } from "../compile/media.js";
 import { StackError } from "../errors.js";
 import { hasChanges, type Plan, type PlanOptions, plan } from "../plan/plan.js";
@@ -136,9 +137,9 @@ export class Stacks {
     };
     const prepared = await this.#prepare(request);
     for (const finding of prepared.findings) emit({ event: "finding", finding });
-    const { plan: made } = await this.#plan(prepared, options);
+    const { plan: made, view } = await this.#plan(prepared, options);
     emit({ event: "plan", plan: made, table: prepared.stored.table });
-    if (made.blocked.length > 0) throw planBlocked(name, made);
+    if (made.blocked.length > 0) throw planBlocked(name, made, view);
     const entry = this.#entries.get(name);
     if (request.dryRun === true) return done("planned", entry === undefined ? null : await entry.status());
 
@@ -210,9 +211,12 @@ export class Stacks {
       const report = (event: Report) => emit({ event: "progress", ...event });
       runner.on("report", report);
       try {
-        const made = await this.#planRemoval(entry, force);
+        const { plan: made, view } = await this.#planPatiently(
+          () => runner.view(GO, true),
+          (seen) => plan(null, seen.observed, { force }),
+        );
         emit({ event: "plan", plan: made, table: null });
-        if (made.blocked.length > 0) throw planBlocked(name, made);
+        if (made.blocked.length > 0) throw planBlocked(name, made, view);
         const { target } = runner.context;
         await entry.update((stored) => ({ ...stored, deleting: true }));
         if (entry.stored === null) runner.start();
@@ -244,13 +248,21 @@ export class Stacks {
     this.#entries.clear();
   }
 
-  async #planRemoval(entry: StackEntry, force: boolean): Promise<Plan> {
-    const target: Target = { desired: null, options: { force } };
+  /**
+   * Plans with a thorough look at who uses what. Who is just leaving is waited for: clients that closed are counted a
+   * moment longer, and udev opens what is new.
+   */
+  async #planPatiently(
+    look: () => Promise<StackView>,
+    make: (view: StackView) => Plan,
+  ): Promise<{ plan: Plan; view: StackView }> {
     const end = performance.now() + LEAVING_MS;
     for (;;) {
-      const made = plan(null, (await entry.runner.view(target)).observed, { force });
-      if (made.blocked.length === 0 || performance.now() > end) return made;
-      await new Promise((resolve) => setTimeout(resolve, LEAVING_MS / 10));
+      const view = await look();
+      const made = make(view);
+      const isUsed = made.blocked.some((entry) => entry.code === "device-in-use");
+      if (!isUsed || performance.now() > end) return { plan: made, view };
+      await delay(LEAVING_MS / 10);
     }
   }
 
@@ -261,15 +273,17 @@ export class Stacks {
     return prepare(request, { paths, host, stacks });
   }
 
-  async #plan({ desired, stored }: Prepared, options: PlanOptions): Promise<{ plan: Plan; view: StackView }> {
-    const view = await this.#look(stored, { desired, options });
-    return { plan: plan(desired.table, view.observed, { ...options, paths: desired.leafPaths }), view };
+  #plan({ desired, stored }: Prepared, options: PlanOptions): Promise<{ plan: Plan; view: StackView }> {
+    return this.#planPatiently(
+      () => this.#look(stored, { desired, options }),
+      (view) => plan(desired.table, view.observed, { ...options, paths: desired.leafPaths }),
+    );
   }
 
   /** A stack without an entry may have left something all the same. */
   async #look(stored: StoredStack, target: Target): Promise<StackView> {
     const entry = this.#entries.get(stored.name);
-    if (entry !== undefined) return entry.runner.view(target);
+    if (entry !== undefined) return entry.runner.view(target, true);
     const { paths, driver } = this.#input;
     const channels = new Channels();
     const { name: stack, applied: lastApplied } = stored;
@@ -347,7 +361,8 @@ const done = (result: DoneEvent["result"], item: StatusItem | null): DoneEvent =
   item,
 });
 
-function planBlocked(name: string, made: Plan): StackError {
-  const { code, message, details } = blockedError(name, made.blocked);
+function planBlocked(name: string, made: Plan, view: StackView): StackError {
+  const usersOf = (device: string) => view.devices.get(device)?.users ?? [];
+  const { code, message, details } = blockedError(name, made.blocked, usersOf);
   return new StackError(code, message, { ...details, plan: made });
 }

@@ -208,7 +208,9 @@ describe("delete", () => {
     const client = await sandbox.controller();
     await finish(client.apply({ document: demo(), baseDir: sandbox.data }));
     writeFileSync(join(sandbox.runDir("demo"), "clients"), "");
-    expect((await failure(finish(client.delete("demo")))).code).toBe("device-in-use");
+    const error = await failure(finish(client.delete("demo")));
+    expect(error.code).toBe("device-in-use");
+    expect(error.message).toContain('(export "wide" has 1 client)');
     expect((await client.get("demo")).status.phase).toBe("Ready");
     await finish(client.delete("demo", { force: true }));
     expect((await client.list()).items).toEqual([]);
