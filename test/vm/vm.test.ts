@@ -2,9 +2,10 @@
  * The cases on real ublk: every script in test/vm/cases, run in one boot of the virtual machine, one test each.
  * Where no virtual machine can be had (no QEMU, no network to fetch a kernel), all of them are skipped aloud.
  */
-import { execFileSync, spawn } from "node:child_process";
+import { execFile, execFileSync, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 
 /** What vm.sh says when the machine lacks something that it needs. */
@@ -12,6 +13,7 @@ const EXIT_UNAVAILABLE = 77;
 /** For all cases together; a busy machine needs several times what a quiet one does. */
 const MACHINE_SECONDS = 2700;
 
+const run = promisify(execFile);
 const here = resolve(import.meta.dirname);
 const cases = readdirSync(join(here, "cases"))
   .filter((name) => name.endsWith(".sh"))
@@ -26,6 +28,8 @@ const machine = { status: null as number | null, complaint: "" };
 beforeAll(async () => {
   mkdirSync(build, { recursive: true });
   results = mkdtempSync(join(build, "vm-results-"));
+  // Here and not in the machine, which would take ten times as long.
+  await run("bash", [join(here, "../../native/build-sanitized.sh")]);
   const scripts = cases.map((name) => join(here, "cases", name));
   const command = ["bash", join(here, "guest-runner.sh"), results, ...scripts];
   const child = spawn(

@@ -66,6 +66,8 @@ class Device {
     void join();
 
     uint32_t id() const { return facts_.info.dev_id; }
+    // Below nr_queues(), after start().
+    DeviceQueue &queue(uint32_t index) { return *queues_[index]; }
     bool recovered() const { return recovering_; }
     // "auto-zero-copy" or "copy".
     const char *copy_mode() const { return facts_.zero_copy() ? "auto-zero-copy" : "copy"; }

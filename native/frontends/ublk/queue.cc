@@ -259,6 +259,7 @@ void DeviceQueue::begin(Tag &tag) {
                 self.queue->commit(self);
             } else {
                 self.registered = true;
+                self.queue->registered_by_command_.add(1);
                 self.queue->submit(self);
             }
         };

@@ -19,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include "engine/counters.h"
 #include "engine/graph.h"
 #include "engine/queue.h"
 #include "frontends/ublk/uapi.h"
@@ -59,6 +60,8 @@ class DeviceQueue {
 
     // Valid after prepare() has succeeded.
     Queue &engine() { return *engine_; }
+    // Requests whose buffer the driver could not register by itself.
+    uint64_t registered_by_command() const { return registered_by_command_.get(); }
 
   private:
     struct Tag;
@@ -89,6 +92,7 @@ class DeviceQueue {
     size_t buffers_bytes_ = 0;
     std::vector<Tag> tags_;
     bool stopping_ = false; // of the queue's thread
+    Counter registered_by_command_;
 
     std::promise<bool> go_; // true: serve, false: end
     bool went_ = false;
