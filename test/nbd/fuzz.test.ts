@@ -3,9 +3,10 @@
  * It is the sanitized server, which every memory error and undefined behaviour ends, and the test with it. Inputs come
  * from a seed, so that a failure can be run again: FUZZ_SEED, FUZZ_RUNS.
  */
-import { execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { promisify } from "node:util";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { configure, MIB, serveStream, temporaryFolder } from "./harness.js";
@@ -22,7 +23,8 @@ let folder: string;
 let config: string;
 beforeAll(async () => {
   folder = await temporaryFolder();
-  execFileSync("bash", [join(native, "build-sanitized.sh")], { stdio: ["ignore", "ignore", "inherit"] });
+  // Not synchronously: the build may take minutes, and the test runner takes a silent worker for a dead one.
+  await promisify(execFile)("bash", [join(native, "build-sanitized.sh")]);
   config = await configure(folder, {
     layers: {
       a: { file: { path: "a.img", size: SIZE / 2 } },
