@@ -8,7 +8,7 @@ import { StackError } from "../errors.js";
 import { ensurePrivateFolder, type Paths } from "./paths.js";
 
 /** How long a controller may take to listen; it opens a socket and reads some small files. */
-const START_MS = 60_000;
+const START_MS = 180_000;
 /** The descriptor on which a started controller says that it listens, or why not. */
 export const READY_FD_VARIABLE = "UBLK_STACK_READY_FD";
 

@@ -1,5 +1,5 @@
 /** The native unit tests, each by its name, under AddressSanitizer and UndefinedBehaviorSanitizer. */
-import { execFile, execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -17,9 +17,10 @@ const suites = readdirSync(import.meta.dirname)
     return { suite: file.replace("_test.cc", ""), names };
   });
 
-beforeAll(() => {
-  execFileSync("bash", [join(native, "build-sanitized.sh")], { stdio: ["ignore", "ignore", "inherit"] });
-}, 900_000);
+// Not synchronously: the test runner has to be able to talk meanwhile.
+beforeAll(async () => {
+  await run("bash", [join(native, "build-sanitized.sh")], { maxBuffer: 64 << 20 });
+}, 1_800_000);
 
 describe.each(suites)("$suite", ({ names }) => {
   it.for(names)("%s", async (name, { skip }) => {
