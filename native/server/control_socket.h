@@ -1,6 +1,11 @@
 // The server's control socket: a thread that answers JSON lines, and takes SIGTERM.
 //
-// One JSON object per line, one reply line per request, in order: see "control.sock" in native/README.md.
+// One JSON object per line, one reply line per request, in order:
+//
+//   {"op":"status"}                        ServerReport in src/reconcile/server-report.ts
+//   {"op":"stop"}                          {"ok":true}, then as SIGTERM
+//   {"op":"readd","layer":L,"member":M}    {"ok":true}: the dropped member becomes syncing
+//   anything else                          {"error":"…"}
 #pragma once
 
 #include <functional>

@@ -246,7 +246,7 @@ void Device::open_char_device() {
 
 void Device::start() {
     auto aborted = [this] {
-        if (!stopping_) log(Level::info, "the driver takes the device back");
+        if (!stopping_ && !taken_back_.exchange(true)) log(Level::info, "the driver takes the device back");
         stop();
     };
     std::vector<std::future<void>> ready;

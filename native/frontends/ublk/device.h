@@ -95,7 +95,7 @@ class Device {
     bool recovering_ = false;
     bool added_ = false; // by this object, and not live yet
     std::vector<std::unique_ptr<DeviceQueue>> queues_;
-    std::atomic<bool> stopping_{false};
+    std::atomic<bool> stopping_{false}, taken_back_{false};
 };
 
 } // namespace us::ublk

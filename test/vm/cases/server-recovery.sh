@@ -35,11 +35,12 @@ for device in plain memory; do
 done
 
 echo "== how long a killed server is missed"
+block=$(block_device plain)
 for _ in 1 2 3 4 5; do
-    dd if="$(block_device plain)" of=/dev/null bs=4K count=1 iflag=direct status=none
+    pid=$(pid_of plain server)
     begin=$(ms)
-    kill -KILL "$(pid_of plain server)"
-    dd if="$(block_device plain)" of=/dev/null bs=4K count=1 iflag=direct status=none
+    kill -KILL "$pid"
+    dd if="$block" of=/dev/null bs=4K count=1 iflag=direct status=none
     echo "$(($(ms) - begin)) ms"
 done
 
