@@ -27,7 +27,8 @@ class FdLeaf : public Leaf {
     int sync_error() const override;
     void forget_sync_error() override;
     int sync_now() override;
-    // A buffered transfer copies anyway, and from a registered buffer only a worker of the kernel's could do it.
+    // A buffered transfer copies anyway, and from a registered buffer only a worker of the kernel's could do
+    // it.
     bool zero_copy() const override { return direct_; }
     std::string identity() const override { return identity_; }
     Extent extent(uint64_t offset, uint64_t length) const override;
