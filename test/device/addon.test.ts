@@ -24,11 +24,15 @@ describe("the native addon", () => {
       expect(await native.getDevInfo(1_000_000)).toBeNull();
       return;
     }
-    for (const call of [native.features(), native.listDevs(), native.getDevInfo(0), native.stopDev(0, 10)]) {
-      const error = await call.then(
-        () => undefined,
-        (reason: NativeError) => reason,
-      );
+    // All at once: a promise that fails while another one is awaited would be nobody's.
+    const answers = await Promise.allSettled([
+      native.features(),
+      native.listDevs(),
+      native.getDevInfo(0),
+      native.stopDev(0, 10),
+    ]);
+    for (const answer of answers) {
+      const error = answer.status === "rejected" ? (answer.reason as NativeError) : undefined;
       expect(error).toBeInstanceOf(Error);
       expect(error).toMatchObject({ code: "ENOENT", op: "open" });
       expect(error?.message).toContain("/dev/ublk-control");
