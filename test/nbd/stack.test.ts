@@ -155,7 +155,7 @@ describe("a controller", () => {
     );
     expect({ status, stdout }).toMatchObject({ status: 0, stdout: expect.stringContaining("unchanged") });
     expect(controllerPid()).not.toBe(old);
-    expect(existsSync(`/proc/${old}`)).toBe(false);
+    await waitFor(async () => !existsSync(`/proc/${old}`));
     expect(await serverPids()).toEqual(servers);
   });
 });
