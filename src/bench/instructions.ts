@@ -6,7 +6,7 @@
 import { spawn } from "node:child_process";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import type { Media } from "../compile/media.js";
+import { plainMedia } from "../layers/media.js";
 import type { Row } from "./result.js";
 import { serverConfig } from "./server-config.js";
 
@@ -77,20 +77,7 @@ const COMPARISONS: readonly { ours: string; peer: string; goal?: number }[] = [
 ];
 
 /** What the guest's null_blk devices are to the compiler. */
-const NULLB_MEDIA: Media = {
-  exists: true,
-  sizeBytes: 2 ** 31,
-  logicalBlockBytes: 512,
-  physicalBlockBytes: 512,
-  ioMinBytes: 512,
-  ioOptBytes: 0,
-  discardGranularityBytes: 0,
-  maxDiscardBytes: 0,
-  maxWriteZeroesBytes: 0,
-  volatileCache: false,
-  fua: false,
-  rotational: false,
-};
+const NULLB_MEDIA = plainMedia(true, 2 ** 31);
 
 function guestScript(folder: string, ios: number): string {
   const server = join(project, "native/build/Release/ublk-stack-server");
@@ -100,6 +87,7 @@ function guestScript(folder: string, ios: number): string {
   ).join("\n  ");
   return [
     "set -eu",
+    "pause() { read -rt 0.05 <> <(:) || true; }",
     "modprobe null_blk nr_devices=2 gb=2 queue_mode=2 irqmode=0 submit_queues=1 hw_queue_depth=128 memory_backed=0",
     "modprobe loop; modprobe dm_mod",
     "for q in /sys/block/nullb*/queue/scheduler; do echo none >$q; done",
@@ -109,10 +97,12 @@ function guestScript(folder: string, ios: number): string {
         ? [`key=${contender.key}; ${contender.up}; measure; ${contender.down ?? ":"}`]
         : [
             `key=${contender.key}; run=/run/bench/$key; mkdir -p $run`,
-            `${server} --config ${folder}/$key.config.json --ready-fd 3 3>$run/ready &`,
-            "until grep -q '\"ready\":' $run/ready 2>/dev/null; do read -rt 0.05 <> <(:) || true; done",
+            `cp ${folder}/$key.config.json $run/config.json`,
+            `${server} --config $run/config.json --ready-fd 3 3>$run/ready &`,
+            "until grep -q '\"ready\":' $run/ready 2>/dev/null; do pause; done",
             "dev=/dev/ublkb$(sed -n 's/.*\"id\": *\\([0-9]*\\).*/\\1/p' $run/device.json); measure",
-            "kill $!; wait $! || true",
+            "kill -TERM $(cat $run/supervisor.pid)",
+            "until [ ! -e $run/supervisor.pid ]; do pause; done",
           ],
     ),
   ].join("\n");

@@ -10,7 +10,7 @@ export function serverConfig(name: string, spec: object, options: { runDir: stri
   if (parsed === undefined) throw new Error(`the benchmark's own stack ${name} is not valid`);
   const { media } = options;
   const { table } = compile(parsed, {
-    media: new Map(media === undefined ? [] : Object.keys(parsed.layers).map((layer) => [layer, media])),
+    media: new Map(media === undefined ? [] : [...parsed.layers.keys()].map((layer) => [layer, media])),
     host: { ublk: true, cpus: 1 },
   });
   const device = table?.devices[0];

@@ -1,16 +1,26 @@
+import type { Geometry } from "./geometry.js";
+
 /** One leaf's media as they are now. Absent facts mean: nothing was looked at, use the file's own words. */
-export interface Media {
+export interface Media extends Geometry {
   exists: boolean;
   /** Bytes that can be addressed; 0 when it does not exist. */
   sizeBytes: number;
-  logicalBlockBytes: number;
-  physicalBlockBytes: number;
-  ioMinBytes: number;
-  ioOptBytes: number;
-  discardGranularityBytes: number;
-  maxDiscardBytes: number;
-  maxWriteZeroesBytes: number;
-  volatileCache: boolean;
-  fua: boolean;
-  rotational: boolean;
+}
+
+/** The plainest of disks: sectors, no cache, nothing to discard. */
+export function plainMedia(exists: boolean, sizeBytes: number): Media {
+  return {
+    exists,
+    sizeBytes,
+    logicalBlockBytes: 512,
+    physicalBlockBytes: 512,
+    ioMinBytes: 512,
+    ioOptBytes: 0,
+    discardGranularityBytes: 0,
+    maxDiscardBytes: 0,
+    maxWriteZeroesBytes: 0,
+    volatileCache: false,
+    fua: false,
+    rotational: false,
+  };
 }

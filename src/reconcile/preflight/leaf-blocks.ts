@@ -3,7 +3,7 @@
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { basename } from "node:path";
-import type { Media } from "../../compile/media.js";
+import { plainMedia } from "../../layers/media.js";
 import type { Finding } from "../../spec/index.js";
 import { blockMedia, holderOf, isReadOnlyDevice, majorMinor, sysfsFolder } from "./block-device.js";
 import { findingFor, type LeafQuestion, type LeafView } from "./leaf-files.js";
@@ -17,7 +17,10 @@ export async function viewBlock(question: LeafQuestion<"block">): Promise<LeafVi
     const denied = look.errno === "EACCES";
     return { findings: [finding(denied ? "permission-denied" : "path-missing", look.message)] };
   }
-  if (look.state === "missing") return { findings: [], media: NO_MEDIA };
+  if (look.state === "missing") {
+    // Compile says that it is not there.
+    return { findings: [], media: plainMedia(false, 0) };
+  }
   if (look.kind !== "block device") {
     const hint = look.kind === "file" ? "for a regular file use the layer type file" : undefined;
     return {
@@ -26,22 +29,6 @@ export async function viewBlock(question: LeafQuestion<"block">): Promise<LeafVi
   }
   return viewDevice(question, look);
 }
-
-/** Compile says that it is not there. */
-const NO_MEDIA: Media = {
-  exists: false,
-  sizeBytes: 0,
-  logicalBlockBytes: 512,
-  physicalBlockBytes: 512,
-  ioMinBytes: 512,
-  ioOptBytes: 0,
-  discardGranularityBytes: 0,
-  maxDiscardBytes: 0,
-  maxWriteZeroesBytes: 0,
-  volatileCache: false,
-  fua: false,
-  rotational: false,
-};
 
 async function viewDevice(
   { layer, writable, ours, folders }: LeafQuestion<"block">,
