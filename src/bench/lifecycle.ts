@@ -8,6 +8,7 @@ import { median, type Row } from "./result.js";
 import type { Sandbox } from "./sandbox.js";
 
 const MIB = 1 << 20;
+const SETTLE_SECONDS = 15;
 
 /** Ten layers in one stack: eight leaves, a stripe over four of them, a linear over all. */
 const TEN_LAYERS = {
@@ -67,7 +68,9 @@ export async function benchLifecycle(
     if (round + 1 < options.rounds) await sandbox.delete("ten");
   }
 
-  progress(`${options.idleSeconds} s of nothing`);
+  // Some seconds after the last request V8 collects garbage once more; that is the end of the work, not idling.
+  progress(`${SETTLE_SECONDS + options.idleSeconds} s of nothing`);
+  await pause(SETTLE_SECONDS * 1000);
   const { serverPid, rssBytes } = await server(sandbox, "ten");
   const controllerPid = Number.parseInt(await sandbox.controllerPid(), 10);
   const pids = [serverPid ?? 0, controllerPid];

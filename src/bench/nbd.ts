@@ -3,8 +3,8 @@
  * fio's nbd engine, in turn within one run. The figure is the median over the rounds.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
 import { open } from "node:fs/promises";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { JOBS, nbdIops } from "./fio.js";
@@ -17,7 +17,14 @@ interface Contender {
   stop(): Promise<void>;
 }
 
-/** A peer's process, ready once its socket is there. */
+/** Whether somebody accepts: a socket's name is there before its owner listens. */
+const listens = (socket: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const connection = connect(socket, () => resolve(true));
+    connection.once("error", () => resolve(false)).once("connect", () => connection.destroy());
+  });
+
+/** A peer's process, ready once it listens. */
 async function peer(name: string, socket: string, uri: string, command: string[]): Promise<Contender> {
   const [program = "", ...args] = command;
   const child: ChildProcess = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"] });
@@ -26,7 +33,7 @@ async function peer(name: string, socket: string, uri: string, command: string[]
     complaint += data.toString();
   });
   const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
-  for (let tries = 0; !existsSync(socket); tries++) {
+  for (let tries = 0; !(await listens(socket)); tries++) {
     if (child.exitCode !== null || tries > 200) throw new Error(`${name} did not start: ${complaint.trim()}`);
     await pause(25);
   }
