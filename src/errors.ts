@@ -178,11 +178,6 @@ export const ERROR_GROUPS = {
     },
   },
   "Sizes and geometry": {
-    "size-unknown": {
-      title: "A size cannot be known before the media are there",
-      cure: "Give the layer a size.",
-      exit: 2,
-    },
     "size-too-small": {
       title: "A layer would be empty",
       cure: "Every member must hold at least one chunk (stripe) or one block.",
@@ -297,11 +292,6 @@ export const ERROR_GROUPS = {
     },
   },
   "Plans and running stacks": {
-    "plan-blocked": {
-      title: "The change cannot be made as things are",
-      cure: "The plan names the obstacle and the flag or step that removes it.",
-      exit: 1,
-    },
     "data-loss": {
       title: "The change makes existing data unreadable",
       cure: "Copy the data to a new stack, or say --allow-data-loss if they may go.",

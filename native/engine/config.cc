@@ -69,12 +69,13 @@ LayerConfig read_layer(const json &from, uint32_t index, const json &paths, bool
     return layer;
 }
 
-// Levels from here down, this layer included. Indexes grow downwards, so this ends.
-uint32_t depth_below(const std::vector<std::unique_ptr<Target>> &targets, uint32_t index) {
-    uint32_t deepest = 0;
-    for (uint32_t child : targets[index]->config().children)
-        deepest = std::max(deepest, depth_below(targets, child));
-    return deepest + 1;
+// Levels from each layer down, itself included. Members come behind their parents, so they are known first.
+std::vector<uint32_t> depths(const std::vector<std::unique_ptr<Target>> &targets) {
+    std::vector<uint32_t> depth(targets.size(), 1);
+    for (size_t i = targets.size(); i-- > 0;)
+        for (uint32_t child : targets[i]->config().children)
+            depth[i] = std::max(depth[i], depth[child] + 1);
+    return depth;
 }
 
 // Whatever is aligned to this layer's blocks must be aligned to the child's: the media take nothing else.
@@ -140,13 +141,14 @@ DeviceConfig read(const json &from) {
     for (uint32_t i = 0; i < layers.size(); i++)
         fill_layer(config, i);
 
+    std::vector<uint32_t> depth = depths(config.targets);
     for (const json &entry : device.value("exports", json::array())) {
         Export e;
         if (entry.contains("name") && entry["name"].is_string()) e.name = entry["name"];
         e.root = get<uint32_t>(entry, "root");
         e.read_only = entry.value("readOnly", false);
         if (e.root >= layers.size()) refuse("an export names a layer that does not exist");
-        if (depth_below(config.targets, e.root) > US_MAX_DEPTH)
+        if (depth[e.root] > US_MAX_DEPTH)
             refuse("the layers are nested more than 8 deep");
         config.exports.push_back(std::move(e));
     }
