@@ -8,7 +8,7 @@ import { median, type Row } from "./result.js";
 import type { Sandbox } from "./sandbox.js";
 
 const MIB = 1 << 20;
-const SETTLE_SECONDS = 15;
+const SETTLE_SECONDS = 45;
 
 /** Ten layers in one stack: eight leaves, a stripe over four of them, a linear over all. */
 const TEN_LAYERS = {
@@ -68,7 +68,7 @@ export async function benchLifecycle(
     if (round + 1 < options.rounds) await sandbox.delete("ten");
   }
 
-  // Some seconds after the last request V8 collects garbage once more; that is the end of the work, not idling.
+  // Up to half a minute after the last request V8 collects garbage once more; that is the end of the work, not idling.
   progress(`${SETTLE_SECONDS + options.idleSeconds} s of nothing`);
   await pause(SETTLE_SECONDS * 1000);
   const { serverPid, rssBytes } = await server(sandbox, "ten");

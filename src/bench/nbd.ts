@@ -3,7 +3,7 @@
  * fio's nbd engine, in turn within one run. The figure is the median over the rounds.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { open } from "node:fs/promises";
+import { open, rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -27,6 +27,7 @@ const listens = (socket: string): Promise<boolean> =>
 /** A peer's process, ready once it listens. */
 async function peer(name: string, socket: string, uri: string, command: string[]): Promise<Contender> {
   const [program = "", ...args] = command;
+  await rm(socket, { force: true }); // nbdkit leaves its own behind
   const child: ChildProcess = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"] });
   let complaint = "";
   child.stderr?.on("data", (data: Buffer) => {
