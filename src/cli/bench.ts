@@ -19,7 +19,7 @@ function suites(quick: boolean): Record<string, Suite> {
     lifecycle: (sandbox, progress) =>
       benchLifecycle(
         sandbox,
-        quick ? { rounds: 1, idleSeconds: 2 } : { rounds: 5, idleSeconds: 20 },
+        quick ? { rounds: 1, idleSeconds: 2 } : { rounds: 5, idleSeconds: 60 },
         progress,
       ),
     nbd: (sandbox, progress) =>
