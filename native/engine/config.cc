@@ -148,8 +148,7 @@ DeviceConfig read(const json &from) {
         e.root = get<uint32_t>(entry, "root");
         e.read_only = entry.value("readOnly", false);
         if (e.root >= layers.size()) refuse("an export names a layer that does not exist");
-        if (depth[e.root] > US_MAX_DEPTH)
-            refuse("the layers are nested more than 8 deep");
+        if (depth[e.root] > US_MAX_DEPTH) refuse("the layers are nested more than 8 deep");
         config.exports.push_back(std::move(e));
     }
     config.table_hash = hash_table(config.table);
