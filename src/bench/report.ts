@@ -66,6 +66,7 @@ export function renderChart(report: Report): string {
   const one = left + scale;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${left + width + 70} ${height}" font-family="sans-serif" font-size="12">`,
+    `<title>ublk-stack against its peers</title>`,
     `<rect width="100%" height="100%" fill="#ffffff"/>`,
     `<text x="${left}" y="20" font-size="14">ublk-stack against its peers (longer is better, 1 = the peer)</text>`,
     ...bars,
