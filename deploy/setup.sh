@@ -16,11 +16,13 @@ fail() {
     exit 1
 }
 
-# libnbd-bin: the demo reads and writes its NBD export with nbdcopy. kmod: loads ublk_drv.
-build_packages=(build-essential python3 liburing-dev nlohmann-json3-dev libblkid-dev libnbd-bin kmod)
+# libnbd-bin: the demo reads and writes its NBD export with nbdcopy. kmod: loads ublk_drv. clang compiles what runs in the
+# kernel; libelf and zlib are what libbpf needs.
+build_packages=(build-essential python3 liburing-dev nlohmann-json3-dev libblkid-dev libnbd-bin kmod clang libelf-dev
+    zlib1g-dev libbpf-dev)
 # qemu-storage-daemon and virtiofsd come with qemu-system-x86 in Debian 12; in 13 the one is in qemu-utils, the
 # other a package of its own. zstd unpacks the virtual machine's kernel.
-test_packages=(clang llvm libbpf-dev clang-format shellcheck fio nbdkit qemu-utils qemu-system-x86 virtiofsd
+test_packages=(llvm clang-format shellcheck fio nbdkit qemu-utils qemu-system-x86 virtiofsd
     xfsprogs e2fsprogs mdadm dmsetup iproute2 procps jq zstd zsh fish systemd bsdutils)
 
 groups=()
@@ -136,4 +138,5 @@ trap 'rm -f "$log"' EXIT
 need_node
 install_packages
 bash deploy/node-headers.sh >/dev/null
+bash deploy/libbpf.sh >/dev/null
 install_modules

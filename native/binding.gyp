@@ -1,5 +1,9 @@
 {
-  # One static library of the data plane, and its two faces: the addon for Node and the lean server program.
+  # One static library of the data plane, and its two faces: the addon for Node and the lean server program. What runs
+  # in the kernel is compiled first, and carried by the server as bytes.
+  "variables": {
+    "libbpf": "<!(bash ../deploy/libbpf.sh)"
+  },
   "target_defaults": {
     "include_dirs": ["."],
     "cflags": ["-Wall", "-Wextra", "-Werror", "-fvisibility=hidden"],
@@ -13,8 +17,25 @@
   },
   "targets": [
     {
+      "target_name": "bpf_objects",
+      "type": "none",
+      "hard_dependency": 1,
+      "actions": [
+        {
+          "action_name": "loop",
+          "inputs": ["<!@(ls bpf/*.c bpf/*.h bpf/compile.sh core/*.h)"],
+          "outputs": ["<(SHARED_INTERMEDIATE_DIR)/bpf/loop_object.h"],
+          "action": ["bash", "bpf/compile.sh", "loop", "<@(_outputs)"]
+        }
+      ],
+      "direct_dependent_settings": {
+        "include_dirs": ["<(SHARED_INTERMEDIATE_DIR)", "<(libbpf)/include"]
+      }
+    },
+    {
       "target_name": "data_plane",
       "type": "static_library",
+      "dependencies": ["bpf_objects"],
       "sources": ["<!@(cat sources.txt)"]
     },
     {
@@ -22,7 +43,7 @@
       "type": "executable",
       "dependencies": ["data_plane"],
       "sources": ["server/main.cc"],
-      "libraries": ["-luring"],
+      "libraries": ["-luring", "<(libbpf)/lib/libbpf.a", "-lelf", "-lz"],
       "ldflags": ["-pthread", "-Wl,--gc-sections"],
       "ldflags!": ["-rdynamic"]
     },

@@ -4,7 +4,11 @@ out := build/Sanitized
 library := $(shell cat sources.txt)
 tests := $(wildcard ../test/native/*.cc)
 
-CXXFLAGS := -std=c++20 -Wall -Wextra -Werror -O1 -g -I. -MMD -MP -pthread \
+libbpf := $(shell bash ../deploy/libbpf.sh)
+libraries := -luring $(libbpf)/lib/libbpf.a -lelf -lz
+bpf_sources := $(wildcard bpf/*.c bpf/*.h bpf/compile.sh core/*.h)
+
+CXXFLAGS := -std=c++20 -Wall -Wextra -Werror -O1 -g -I. -I$(out) -I$(libbpf)/include -MMD -MP -pthread \
 	-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDFLAGS := -fsanitize=address,undefined -pthread
 
@@ -15,9 +19,13 @@ tests_objects := $(tests:../%.cc=$(out)/%.o) $(library_objects)
 all: $(out)/ublk-stack-server $(out)/unit-tests
 
 $(out)/ublk-stack-server: $(server_objects)
-	$(CXX) $(LDFLAGS) -o $@ $^ -luring
+	$(CXX) $(LDFLAGS) -o $@ $^ $(libraries)
 $(out)/unit-tests: $(tests_objects)
-	$(CXX) $(LDFLAGS) -o $@ $^ -luring
+	$(CXX) $(LDFLAGS) -o $@ $^ $(libraries)
+
+$(out)/frontends/ublk/kernel_program.o: $(out)/bpf/loop_object.h
+$(out)/bpf/%_object.h: $(bpf_sources)
+	bash bpf/compile.sh $* $@
 
 $(out)/test/%.o: ../test/%.cc
 	@mkdir -p $(@D)

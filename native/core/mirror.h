@@ -19,21 +19,19 @@ US_INLINE us_u32 us_mirror_hash(us_u64 offset) {
     return (us_u32)(((offset >> US_MIRROR_BALANCE_SHIFT) * 0x9E3779B97F4A7C15ULL) >> 33);
 }
 
-/* The child whose bit is the k-th set one of `set`; US_MAX_CHILDREN when there are fewer. */
-US_INLINE us_u32 us_mirror_nth(us_u32 set, us_u32 k) {
-    for (us_u32 c = 0; c < US_MAX_CHILDREN; c++) {
-        if (!(set >> c & 1)) continue;
-        if (k == 0) return c;
-        k--;
-    }
-    return US_MAX_CHILDREN;
+/* Set bits, by adding neighbours in parallel (Warren, Hacker's Delight, section 5-1). */
+US_INLINE us_u32 us_mirror_count(us_u32 set) {
+    set -= set >> 1 & 0x55555555;
+    set = (set & 0x33333333) + (set >> 2 & 0x33333333);
+    set = (set + (set >> 4)) & 0x0f0f0f0f;
+    return set * 0x01010101 >> 24;
 }
 
-US_INLINE us_u32 us_mirror_count(us_u32 set) {
-    us_u32 n = 0;
-    for (us_u32 c = 0; c < US_MAX_CHILDREN; c++)
-        n += set >> c & 1;
-    return n;
+/* The child whose bit is the k-th set one of `set`; US_MAX_CHILDREN when there are fewer. */
+US_INLINE us_u32 us_mirror_nth(us_u32 set, us_u32 k) {
+    for (us_u32 i = 0; i < US_MAX_CHILDREN && i < k; i++)
+        set &= set - 1;
+    return us_mirror_count((set & -set) - 1); /* of none: 32 */
 }
 
 US_INLINE struct us_step us_mirror_map(const struct us_live_layer *live, us_u32 nr, us_u32 op, us_u64 offset,

@@ -40,6 +40,7 @@ enum us_walk_result {
     US_WALK_PIECE = 1,    /* `piece` is for a leaf */
     US_WALK_REDIRECT = 2, /* `piece` is for a handler; the walk goes on behind it */
     US_WALK_BAD = 3,      /* the table broke its promise: fail the request with EIO */
+    US_WALK_ON = 4,       /* of us_walk_pass() alone: nothing to show yet, ask again */
 };
 
 US_INLINE void us_walk_push(struct us_walk *walk, us_u32 layer, us_u64 offset, us_u64 length, us_u64 buffer) {
@@ -64,61 +65,68 @@ US_INLINE void us_walk_begin(struct us_walk *walk, us_u32 layer, us_u32 op, us_u
  * skip all but one of its children at each level. */
 #define US_WALK_PASSES (US_MAX_DEPTH * (US_MAX_CHILDREN + 3))
 
+/* One pass: what BPF's verifier can follow, which would never see the end of a whole walk. */
+US_INLINE enum us_walk_result us_walk_pass(struct us_walk *walk, const struct us_table *table,
+                                           const struct us_live *live, struct us_piece *piece) {
+    if (walk->depth == 0) return US_WALK_END;
+    if (walk->depth > US_MAX_DEPTH) return US_WALK_BAD;
+
+    struct us_frame *frame = &walk->frames[US_BOUND(walk->depth - 1, US_MAX_DEPTH)];
+    us_u32 index = US_BOUND(frame->layer, US_MAX_LAYERS);
+    const struct us_layer *layer = &table->layers[index];
+
+    if (layer->nr_children == 0) {
+        piece->layer = index;
+        piece->offset = frame->offset;
+        piece->length = frame->left;
+        piece->buffer = frame->buffer;
+        walk->depth--;
+        return US_WALK_PIECE;
+    }
+    if (frame->fan_next < frame->fan_end) {
+        us_u32 child = frame->fan_next++;
+        int skipped = US_USES(US_TYPE_MIRROR) && walk->op != US_OP_READ && walk->op != US_OP_CACHE &&
+                      !(US_READ_ONCE(live->layers[index].writable) >> (child & 31) & 1);
+        if (skipped) return US_WALK_ON;
+        us_u32 link = US_BOUND(layer->first_link + child, US_MAX_LINKS);
+        if (walk->depth >= US_MAX_DEPTH) return US_WALK_BAD;
+        us_walk_push(walk, table->links[link].layer, frame->fan_offset, frame->fan_bytes, frame->fan_buffer);
+        return US_WALK_ON;
+    }
+    if (frame->left == 0 && !frame->fresh) {
+        walk->depth--;
+        return US_WALK_ON;
+    }
+
+    struct us_step step = us_map(table, live, index, walk->op, frame->offset, frame->left);
+    frame->fresh = 0;
+    if (step.disposition == US_REDIRECT) {
+        piece->layer = index;
+        piece->offset = frame->offset;
+        piece->length = frame->left;
+        piece->buffer = frame->buffer;
+        walk->depth--;
+        return US_WALK_REDIRECT;
+    }
+    if (step.n > frame->left || (step.n == 0 && walk->op != US_OP_FLUSH) ||
+        step.first_child + step.nr_children > layer->nr_children)
+        return US_WALK_BAD;
+    frame->fan_offset = step.offset;
+    frame->fan_bytes = step.n;
+    frame->fan_buffer = frame->buffer;
+    frame->fan_next = (us_u16)step.first_child;
+    frame->fan_end = (us_u16)(step.first_child + step.nr_children);
+    frame->offset += step.n;
+    frame->left -= step.n;
+    frame->buffer += step.n;
+    return US_WALK_ON;
+}
+
 US_INLINE enum us_walk_result us_walk_next(struct us_walk *walk, const struct us_table *table,
                                            const struct us_live *live, struct us_piece *piece) {
     for (us_u32 pass = 0; pass < US_WALK_PASSES; pass++) {
-        if (walk->depth == 0) return US_WALK_END;
-        if (walk->depth > US_MAX_DEPTH) return US_WALK_BAD;
-
-        struct us_frame *frame = &walk->frames[US_BOUND(walk->depth - 1, US_MAX_DEPTH)];
-        us_u32 index = US_BOUND(frame->layer, US_MAX_LAYERS);
-        const struct us_layer *layer = &table->layers[index];
-
-        if (layer->nr_children == 0) {
-            piece->layer = index;
-            piece->offset = frame->offset;
-            piece->length = frame->left;
-            piece->buffer = frame->buffer;
-            walk->depth--;
-            return US_WALK_PIECE;
-        }
-        if (frame->fan_next < frame->fan_end) {
-            us_u32 child = frame->fan_next++;
-            int skipped = walk->op != US_OP_READ && walk->op != US_OP_CACHE &&
-                          !(US_READ_ONCE(live->layers[index].writable) >> (child & 31) & 1);
-            if (skipped) continue;
-            us_u32 link = US_BOUND(layer->first_link + child, US_MAX_LINKS);
-            if (walk->depth >= US_MAX_DEPTH) return US_WALK_BAD;
-            us_walk_push(walk, table->links[link].layer, frame->fan_offset, frame->fan_bytes,
-                         frame->fan_buffer);
-            continue;
-        }
-        if (frame->left == 0 && !frame->fresh) {
-            walk->depth--;
-            continue;
-        }
-
-        struct us_step step = us_map(table, live, index, walk->op, frame->offset, frame->left);
-        frame->fresh = 0;
-        if (step.disposition == US_REDIRECT) {
-            piece->layer = index;
-            piece->offset = frame->offset;
-            piece->length = frame->left;
-            piece->buffer = frame->buffer;
-            walk->depth--;
-            return US_WALK_REDIRECT;
-        }
-        if (step.n > frame->left || (step.n == 0 && walk->op != US_OP_FLUSH) ||
-            step.first_child + step.nr_children > layer->nr_children)
-            return US_WALK_BAD;
-        frame->fan_offset = step.offset;
-        frame->fan_bytes = step.n;
-        frame->fan_buffer = frame->buffer;
-        frame->fan_next = (us_u16)step.first_child;
-        frame->fan_end = (us_u16)(step.first_child + step.nr_children);
-        frame->offset += step.n;
-        frame->left -= step.n;
-        frame->buffer += step.n;
+        enum us_walk_result result = us_walk_pass(walk, table, live, piece);
+        if (result != US_WALK_ON) return result;
     }
     return US_WALK_BAD;
 }

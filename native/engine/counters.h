@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "bpf/loop.h"
 #include "core/table.h"
 
 namespace us {
@@ -33,6 +34,8 @@ struct QueueCounters {
     Counter in_flight; // client requests now
     Counter enters;    // io_uring_enter calls
     std::array<LeafCounters, US_MAX_LAYERS> leaves;
+    // What a program in the kernel counts beside these; nullptr: there is none.
+    std::atomic<const us_loop_counters *> kernel{nullptr};
 };
 
 } // namespace us

@@ -140,6 +140,16 @@ void Graph::count_error(uint32_t layer, int error) {
     impl_->errors[layer][error]++;
 }
 
+void Graph::sync_failed(uint32_t layer) {
+    impl_->leaves[layer]->sync_failed();
+    for (const auto &listener : impl_->sync_listeners)
+        listener();
+}
+
+void Graph::on_sync_failed(std::function<void()> listener) {
+    impl_->sync_listeners.push_back(std::move(listener));
+}
+
 nlohmann::json Graph::status() const {
     return status_of(*impl_);
 }

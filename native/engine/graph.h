@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -59,6 +60,12 @@ class Graph {
 
     // Takes a dropped member back: it becomes syncing. Any thread. Returns an error text, empty when done.
     std::string readd(const std::string &layer, const std::string &member);
+
+    // Any thread: a flush, or a durable write, of this leaf has failed. Tells the leaf and whoever asked to
+    // know.
+    void sync_failed(uint32_t layer);
+    // Before anything runs.
+    void on_sync_failed(std::function<void()> listener);
 
     // Any thread: one more failed operation of a layer; error is a positive errno.
     void count_error(uint32_t layer, int error);

@@ -1,6 +1,7 @@
 // The inside of a graph, for the engine's own files.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -36,11 +37,12 @@ struct Graph::Impl {
     Task<int> settle_layer(Executor &executor, uint32_t layer, LeafIo io);
 
     DeviceConfig config;
-    std::vector<std::unique_ptr<Target>> &targets; // config.targets
-    std::vector<Leaf *> leaves;                    // by layer index; nullptr for the others
-    us_live *live = nullptr;                       // in live_file, or own_live_ when there is none
-    std::unique_ptr<LiveFile> live_file;           // of a table with handlers
-    std::unique_ptr<Offload> offload;              // the same
+    std::vector<std::unique_ptr<Target>> &targets;     // config.targets
+    std::vector<Leaf *> leaves;                        // by layer index; nullptr for the others
+    us_live *live = nullptr;                           // in live_file, or own_live_ when there is none
+    std::unique_ptr<LiveFile> live_file;               // of a table with handlers
+    std::unique_ptr<Offload> offload;                  // the same
+    std::vector<std::function<void()>> sync_listeners; // constant once anything runs
     int state_dir = -1;
     std::map<uint32_t, ConfigError> troubles; // by layer: leaves and mirrors that cannot be served
 

@@ -79,7 +79,7 @@ enum class Next { again, ended };
 
 Next fail(LeafOp &op, int32_t result, int32_t &error) {
     bool durable = op.io.op == US_OP_FLUSH || (op.io.op == US_OP_WRITE && (op.io.flags & IO_FUA));
-    if (durable) op.leaf->sync_failed();
+    if (durable) op.queue->graph().sync_failed(op.leaf->config().index);
     error = result;
     return Next::ended;
 }

@@ -14,7 +14,8 @@ namespace us {
 namespace {
 
 constexpr uint64_t MAGIC = 0x6576696c2d6b6275; // "ubk-live"
-constexpr uint32_t VERSION = 1;
+constexpr uint32_t VERSION = 2;
+constexpr size_t PAGE = 4096; // memory is shared with the kernel in whole pages
 
 struct Header {
     uint64_t magic;
@@ -41,7 +42,9 @@ struct LiveFile::Layout {
     ResyncWords resync[US_MAX_LAYERS];
     alignas(64) Slot slots[];
 
-    static size_t bytes(uint32_t nr_slots) { return sizeof(Layout) + nr_slots * sizeof(Slot); }
+    static size_t bytes(uint32_t nr_slots) {
+        return (sizeof(Layout) + nr_slots * sizeof(Slot) + PAGE - 1) / PAGE * PAGE;
+    }
 };
 
 LiveFile::LiveFile(const std::string &folder, const std::string &boot_id, uint64_t table_hash,
@@ -120,6 +123,15 @@ void LiveFile::commit() {
 
 us_live &LiveFile::live() const {
     return layout_->live;
+}
+std::span<std::byte> LiveFile::memory() const {
+    return {reinterpret_cast<std::byte *>(layout_), bytes_};
+}
+size_t LiveFile::live_offset() const {
+    return offsetof(Layout, live);
+}
+size_t LiveFile::slot_offset(uint32_t slot) const {
+    return offsetof(Layout, slots) + slot * sizeof(Slot);
 }
 ResyncWords &LiveFile::resync(uint32_t layer) const {
     return layout_->resync[layer];

@@ -6,7 +6,9 @@
 // A file is valid only under its own name: a fresh one is filled beside it and renamed by commit().
 #pragma once
 
+#include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "core/table.h"
@@ -31,6 +33,10 @@ class LiveFile {
     void commit();
 
     us_live &live() const;
+    // The whole of it, in whole pages, and where things lie in it: for a program in the kernel.
+    std::span<std::byte> memory() const;
+    size_t live_offset() const;
+    size_t slot_offset(uint32_t slot) const;
     ResyncWords &resync(uint32_t layer) const;
     Inflight &inflight() const { return *inflight_; }
 

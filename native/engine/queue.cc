@@ -123,6 +123,7 @@ void Queue::Impl::walk(Request &request) {
             request.redirected = true;
             request.walking = false;
             break;
+        case US_WALK_ON: // of single passes alone
         case US_WALK_BAD:
             request.failed_piece = true;
             request.error = -EIO;

@@ -25,6 +25,11 @@ struct Sum {
         add(Sum{c.reads.get(), c.writes.get(), c.flushes.get(), c.discards.get(), c.bytes_read.get(),
                 c.bytes_written.get()});
     }
+
+    void add(const us_loop_leaf_counters &c) {
+        add(Sum{US_READ_ONCE(c.reads), US_READ_ONCE(c.writes), US_READ_ONCE(c.flushes), 0,
+                US_READ_ONCE(c.bytes_read), US_READ_ONCE(c.bytes_written)});
+    }
 };
 
 json errors_of(const std::map<int, uint64_t> &errors) {
@@ -49,6 +54,9 @@ json status_of(const Graph::Impl &graph) {
                           {"enters", counters->enters.get()}});
         for (size_t i = 0; i < sums.size(); i++)
             sums[i].add(counters->leaves[i]);
+        if (const us_loop_counters *kernel = counters->kernel.load(std::memory_order_acquire))
+            for (size_t i = 0; i < sums.size(); i++)
+                sums[i].add(kernel->leaves[i]);
     }
     // Children have greater indexes, so they are complete before their parents ask.
     for (size_t i = sums.size(); i-- > 0;)

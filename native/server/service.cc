@@ -31,7 +31,7 @@ class UblkService : public Service {
             if (!exported.name.empty()) list.push_back({{"name", exported.name}, {"clients", nullptr}});
         return list;
     }
-    const char *copy_mode() const override { return device_.copy_mode(); }
+    void describe_queue(uint32_t index, json &queue) const override { device_.describe_queue(index, queue); }
 
   private:
     Graph &graph_;
@@ -52,7 +52,12 @@ class NbdService : public Service {
 
     std::optional<uint32_t> device_id() const override { return std::nullopt; }
     json exports() const override { return server_.status().at("exports"); }
-    const char *copy_mode() const override { return "nbd"; }
+    void describe_queue(uint32_t, json &queue) const override {
+        queue["engine"] = "native";
+        queue["reason"] = "NBD clients speak to a process";
+        queue["copyMode"] = "nbd";
+        queue["kernel"] = nullptr;
+    }
 
   private:
     Graph &graph_;

@@ -30,7 +30,8 @@ class Service {
     virtual std::optional<uint32_t> device_id() const = 0;
     // For the control socket: one object per export.
     virtual nlohmann::json exports() const = 0;
-    virtual const char *copy_mode() const = 0;
+    // Adds engine, reason, copyMode and kernel to one queue's part of the status.
+    virtual void describe_queue(uint32_t index, nlohmann::json &queue) const = 0;
 };
 
 // By table.frontend. Throws ConfigError; for ublk also ControlError where there is no driver.

@@ -128,12 +128,9 @@ class DeviceServer {
 
 json DeviceServer::status() const {
     json status = graph_.status();
-    bool nbd = !service_->device_id();
-    for (json &queue : status["queues"]) {
-        queue["engine"] = "native";
-        queue["reason"] = nbd ? "NBD clients speak to a process" : "the only engine of this version";
-        queue["copyMode"] = service_->copy_mode();
-    }
+    uint32_t index = 0;
+    for (json &queue : status["queues"])
+        service_->describe_queue(index++, queue);
     auto id = service_->device_id();
     status["pid"] = getpid();
     status["uptimeMs"] = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began_).count();

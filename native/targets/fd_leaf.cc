@@ -137,6 +137,12 @@ void FdLeaf::prepare(io_uring_sqe *sqe, int file, const LeafIo &io) const {
     if (is_long_buffered_write(io, direct_)) sqe->flags |= IOSQE_ASYNC;
 }
 
+KernelPath FdLeaf::kernel_path() const {
+    return {.stores = true,
+            .flush = !in_memory_ && !config().read_only,
+            .async_bytes = direct_ ? 0 : static_cast<uint32_t>(LONG_COPY_BYTES)};
+}
+
 void FdLeaf::sync_failed() {
     if (!direct_) sync_error_.store(EIO, std::memory_order_relaxed);
 }

@@ -30,6 +30,7 @@ class FdLeaf : public Leaf {
     // A buffered transfer copies anyway, and from a registered buffer only a worker of the kernel's could do
     // it.
     bool zero_copy() const override { return direct_; }
+    KernelPath kernel_path() const override;
     std::string identity() const override { return identity_; }
     Extent extent(uint64_t offset, uint64_t length) const override;
 

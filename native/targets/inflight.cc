@@ -17,6 +17,7 @@ bool Inflight::passed(Older &older, uint32_t layer) const {
     std::erase_if(older, [&](const auto &entry) {
         auto [slot, sequence] = entry;
         if (slots_[slot].sequence.load(std::memory_order_acquire) != sequence) return true;
+        if (sequence & SLOT_IN_KERNEL) return false;
         return (own_[slot].inside.load(std::memory_order_acquire) >> layer & 1) == 0;
     });
     return older.empty();
@@ -25,7 +26,8 @@ bool Inflight::passed(Older &older, uint32_t layer) const {
 uint64_t Inflight::published() const {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < nr_; i++)
-        sum += own_[i].times.load(std::memory_order_relaxed);
+        sum += own_[i].times.load(std::memory_order_relaxed) +
+               slots_[i].kernel_times.load(std::memory_order_relaxed);
     return sum;
 }
 

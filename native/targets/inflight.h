@@ -5,6 +5,9 @@
 //     slot (live file)   free ──publish──▶ fast ──turn_careful──▶ careful ──clear──▶ free
 //     inside (process)               every mirror            those it entered
 //
+// The kernel's program publishes by itself, with SLOT_IN_KERNEL in the sequence: as good as inside of every
+// mirror. What it passes on is published anew, without a gap.
+//
 //   - A successor finds in the slots what its killed predecessor was writing, and makes the members equal
 //   there.
 //   - Whoever changes a live word (a gate, a window, a member) and then waits until every slot that was busy
@@ -25,10 +28,13 @@
 
 namespace us {
 
+constexpr uint64_t SLOT_IN_KERNEL = uint64_t{1} << 63; // bpf/loop.bpf.c
+
 struct alignas(64) Slot {
     std::atomic<uint64_t> sequence; // 0: free; else differs at each use
     uint64_t offset, length;        // bytes, in the root layer
     uint32_t root, op;
+    std::atomic<uint64_t> kernel_times; // how often the kernel's program has published here
 };
 static_assert(sizeof(Slot) == 64 && std::atomic<uint64_t>::is_always_lock_free);
 

@@ -75,6 +75,13 @@ struct OpenContext {
     std::function<void(const std::string &)> notice; // one line for the log: what it waits for, what it found
 };
 
+// How a program in the kernel reaches a leaf's media by a registered buffer.
+struct KernelPath {
+    bool stores = true;       // false: reads are zeros from fd(), and nothing else has an effect
+    bool flush = true;        // false: nothing to be made durable
+    uint32_t async_bytes = 0; // writes of this length and more go to a worker of the kernel's; 0: never
+};
+
 class Leaf : public Target {
   public:
     using Target::Target;
@@ -114,6 +121,8 @@ class Leaf : public Target {
 
     // Whether a registered buffer reaches the media without help of the queue thread.
     virtual bool zero_copy() const = 0;
+
+    virtual KernelPath kernel_path() const { return {}; }
 
     // Content is gone after a reboot.
     virtual bool is_volatile() const { return false; }

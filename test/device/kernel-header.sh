@@ -2,7 +2,7 @@
 # Prints the path of the newest <linux/ublk_cmd.h> that Debian's backports carry; looked up once a day, nothing is
 # installed. Exit 77: cannot be had on this machine now.
 set -euo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/../vm/apt.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../../deploy/private-apt.sh"
 need apt-get dpkg-deb flock
 lock_cache
 

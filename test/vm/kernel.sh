@@ -11,7 +11,7 @@
 # Suites drop old kernels, so the newest is looked up (once a day) and never named here.
 # Exit 77: cannot be had on this machine now.
 set -euo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/apt.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../../deploy/private-apt.sh"
 
 kind=${1:-newest}
 case $kind in

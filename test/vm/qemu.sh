@@ -7,7 +7,7 @@
 # garbage in the flags register (6.12 dies of a double fault within a minute). With one thread for all processors
 # the first cannot happen, and 7.3 has not been seen to meet the second: that is the way out without a network.
 set -euo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/apt.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../../deploy/private-apt.sh"
 
 sound() {
     local major minor

@@ -5,7 +5,7 @@
 # Why: Debian 12's virtiofsd, the older one in C, gives up its supplementary groups, which no user namespace of a
 # plain user allows; so it ends for everybody but root.
 set -euo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/apt.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../../deploy/private-apt.sh"
 
 of_today() { [[ $("$1" --help 2>&1) == *--shared-dir* ]]; }
 

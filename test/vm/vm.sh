@@ -2,7 +2,7 @@
 # Runs a command in a virtual machine with a stock kernel: see usage below, and `init.sh` for the guest's side.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
-. "$here/apt.sh"
+. "$here/../../deploy/private-apt.sh"
 
 usage() {
     cat <<'END'

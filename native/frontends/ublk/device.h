@@ -70,6 +70,9 @@ class Device {
     DeviceQueue &queue(uint32_t index) { return *queues_[index]; }
     bool recovered() const { return recovering_; }
     // "auto-zero-copy" or "copy".
+    // Adds to a queue's part of the status what its engine is and does. Any thread, once start() has
+    // returned.
+    void describe_queue(uint32_t index, nlohmann::json &status) const;
     const char *copy_mode() const { return facts_.zero_copy() ? "auto-zero-copy" : "copy"; }
 
   private:
@@ -82,6 +85,10 @@ class Device {
     void remember_id() const;
     std::optional<uint32_t> remembered_id() const;
     uint64_t wanted_flags() const;
+    void read_engine(const nlohmann::json &settings);
+    std::string missing_for_kernel() const;
+    void choose_engine();
+    void refuse_kernel(const std::string &reason, const std::string &log);
 
     Graph &graph_;
     Progress progress_;
@@ -89,6 +96,13 @@ class Device {
     uint64_t owner_tag_ = 0;
     uint32_t wanted_id_ = NO_DEVICE;
     bool part_scan_ = true;
+
+    struct {
+        bool native_only = false, kernel_only = false; // as the file says
+        Polling polling = Polling::adaptive;
+        bool in_kernel = false;
+        std::string reason;
+    } engine_;
 
     Control control_;
     DeviceFacts facts_;

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -20,7 +21,8 @@ struct DeviceQueue::Tag : Request {
         Tag *tag = nullptr;
     };
     DeviceQueue *queue = nullptr;
-    Step fetch;         // FETCH and COMMIT_AND_FETCH
+    Step fetch;         // FETCH and COMMIT_AND_FETCH, or what the loop passes on
+    Completion sent;    // back to the loop
     Step registration;  // REGISTER_IO_BUF and UNREGISTER_IO_BUF
     int32_t result = 0; // what COMMIT will say
     bool registered = false;
@@ -62,6 +64,8 @@ DeviceQueue::~DeviceQueue() {
             stop();
         thread_.join();
     }
+    if (engine_) engine_->counters().kernel.store(nullptr, std::memory_order_release);
+    loop_.reset();
     engine_.reset();
     if (descriptors_ != nullptr) munmap(const_cast<io_desc *>(descriptors_), descriptors_bytes_);
     if (buffers_ != nullptr) munmap(buffers_, buffers_bytes_);
@@ -86,51 +90,34 @@ void DeviceQueue::serve() {
 
 void DeviceQueue::stop() {
     engine_->post([this] {
+        if (stopping_) return;
         stopping_ = true;
-        engine_->stop();
+        if (loop_)
+            loop_->stop(); // it may still pass requests on; at its end this engine ends too
+        else
+            engine_->stop();
     });
 }
 
 void DeviceQueue::join() {
     thread_.join();
+    if (loop_) loop_->join();
 }
 
-void DeviceQueue::set_up() {
-    pthread_setname_np(pthread_self(), ("ublk-q" + std::to_string(index_)).c_str());
-    if (CPU_COUNT(&cpus_) > 0) {
-        int error = pthread_setaffinity_np(pthread_self(), sizeof(cpus_), &cpus_);
-        if (error != 0)
-            log(Level::warn, "queue " + std::to_string(index_) + " cannot run on the CPUs that it serves: " +
-                                 std::generic_category().message(error));
-    }
-
-    uint32_t depth = facts_.info.queue_depth;
-    QueueOptions options;
-    options.index = index_;
-    options.depth = depth;
-    // The second half is for requests whose own place was still taken.
-    options.fixed_buffers = facts_.zero_copy() ? 2 * depth : 0;
-    engine_ = std::make_unique<Queue>(graph_, options);
-    int fd = facts_.char_fd;
-    int error = io_uring_register_files_update(&engine_->ring(), engine_->frontend_file(), &fd, 1);
-    if (error < 0)
-        throw std::system_error(-error, std::generic_category(), "cannot register /dev/ublkcN with the ring");
-
+void DeviceQueue::map_descriptors() {
+    if (descriptors_ != nullptr) return;
     auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    descriptors_bytes_ = (depth * sizeof(io_desc) + page - 1) / page * page;
+    descriptors_bytes_ = (facts_.info.queue_depth * sizeof(io_desc) + page - 1) / page * page;
     auto offset = static_cast<off_t>(CMD_BUF_OFFSET + index_ * cmd_buf_stride());
     descriptors_ = static_cast<const io_desc *>(
-        map_or_throw(descriptors_bytes_, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, offset,
+        map_or_throw(descriptors_bytes_, PROT_READ, MAP_SHARED | MAP_POPULATE, facts_.char_fd, offset,
                      "cannot map the request descriptors of /dev/ublkcN"));
-    if (!facts_.zero_copy()) {
-        buffers_bytes_ = static_cast<size_t>(depth) * facts_.info.max_io_buf_bytes;
-        buffers_ = static_cast<std::byte *>(map_or_throw(buffers_bytes_, PROT_READ | PROT_WRITE,
-                                                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0,
-                                                         "cannot allocate request buffers"));
-    }
+}
 
-    tags_ = std::vector<Tag>(depth);
-    for (uint32_t i = 0; i < depth; i++) {
+void DeviceQueue::set_up_tags() {
+    if (!tags_.empty()) return;
+    tags_ = std::vector<Tag>(facts_.info.queue_depth);
+    for (uint32_t i = 0; i < tags_.size(); i++) {
         Tag &tag = tags_[i];
         tag.tag = i;
         tag.queue = this;
@@ -147,6 +134,67 @@ void DeviceQueue::set_up() {
     }
 }
 
+void DeviceQueue::put_into_kernel(Polling polling) {
+    map_descriptors();
+    set_up_tags();
+    KernelLoop::Inbox inbox{
+        .descriptors = reinterpret_cast<uintptr_t>(descriptors_),
+        .first_tag = reinterpret_cast<uintptr_t>(static_cast<Completion *>(&tags_[0].fetch)),
+        .stride = sizeof(Tag),
+        .aborted = reinterpret_cast<uintptr_t>(static_cast<Completion *>(&aborted_note_)),
+    };
+    loop_ = std::make_unique<KernelLoop>(graph_, facts_, index_, polling, inbox);
+    aborted_note_.queue = this;
+    aborted_note_.fn = [](Completion &note, int32_t result, uint32_t) {
+        DeviceQueue &self = *static_cast<Note &>(note).queue;
+        if (result != 0) self.lost("fetching a request", self.tags_[0], result);
+        if (!self.stopping_) self.aborted_();
+    };
+    for (Tag &tag : tags_)
+        tag.fetch.fn = [](Completion &step, int32_t, uint32_t) {
+            Tag &self = *static_cast<Tag::Step &>(step).tag;
+            self.queue->passed_on(self);
+        };
+}
+
+void DeviceQueue::take_out_of_kernel() {
+    loop_.reset();
+    tags_.clear(); // set up anew, to be fetched by this thread
+}
+
+void DeviceQueue::set_up() {
+    pthread_setname_np(pthread_self(), ("ublk-q" + std::to_string(index_)).c_str());
+    if (CPU_COUNT(&cpus_) > 0) {
+        int error = pthread_setaffinity_np(pthread_self(), sizeof(cpus_), &cpus_);
+        if (error != 0)
+            log(Level::warn, "queue " + std::to_string(index_) + " cannot run on the CPUs that it serves: " +
+                                 std::generic_category().message(error));
+    }
+
+    uint32_t depth = facts_.info.queue_depth;
+    QueueOptions options;
+    options.index = index_;
+    options.depth = depth;
+    // The second half is for requests whose own place was still taken.
+    options.fixed_buffers = loop_ ? depth : facts_.zero_copy() ? 2 * depth : 0;
+    engine_ = std::make_unique<Queue>(graph_, options);
+    if (loop_) engine_->counters().kernel.store(&loop_->counters(), std::memory_order_release);
+    int fd = facts_.char_fd;
+    int error = io_uring_register_files_update(&engine_->ring(), engine_->frontend_file(), &fd, 1);
+    if (error < 0)
+        throw std::system_error(-error, std::generic_category(), "cannot register /dev/ublkcN with the ring");
+
+    map_descriptors();
+    if (!facts_.zero_copy()) {
+        buffers_bytes_ = static_cast<size_t>(depth) * facts_.info.max_io_buf_bytes;
+        buffers_ = static_cast<std::byte *>(map_or_throw(buffers_bytes_, PROT_READ | PROT_WRITE,
+                                                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0,
+                                                         "cannot allocate request buffers"));
+    }
+
+    set_up_tags();
+}
+
 void DeviceQueue::run(std::promise<void> prepared) {
     try {
         set_up();
@@ -157,8 +205,11 @@ void DeviceQueue::run(std::promise<void> prepared) {
         return;
     }
     if (!go_.get_future().get()) return;
-    for (Tag &tag : tags_)
-        send_fetch(tag, IO_FETCH_REQ, 0);
+    if (loop_)
+        loop_->start(*engine_, cpus_, [this] { engine_->stop(); });
+    else
+        for (Tag &tag : tags_)
+            send_fetch(tag, IO_FETCH_REQ, 0);
     engine_->run();
     // Results that were committed in the loop's last turn.
     io_uring_submit(&engine_->ring());
@@ -204,6 +255,15 @@ void DeviceQueue::fetched(Tag &tag, int32_t result) {
     aborted_();
 }
 
+// Whatever the program met, the request is carried out here from its beginning: here failures are told apart.
+void DeviceQueue::passed_on(Tag &tag) {
+    const io_desc &desc = descriptors_[tag.tag];
+    if (op_of(desc) == IO_OP_FLUSH || desc.op_flags & IO_F_FUA)
+        for (uint64_t failed = loop_->failed_leaves(tag.tag); failed != 0; failed &= failed - 1)
+            graph_.sync_failed(static_cast<uint32_t>(std::countr_zero(failed)));
+    begin(tag);
+}
+
 void DeviceQueue::begin(Tag &tag) {
     const io_desc &desc = descriptors_[tag.tag];
     tag.offset = desc.start_sector << US_SECTOR_SHIFT;
@@ -247,23 +307,9 @@ void DeviceQueue::begin(Tag &tag) {
     bool moves_data = tag.op == US_OP_READ || tag.op == US_OP_WRITE;
     if (!facts_.zero_copy()) {
         tag.buffer = {buffer(tag), -1};
-    } else if (moves_data && desc.op_flags & IO_F_NEED_REG_BUF) {
-        auto place = static_cast<int32_t>(facts_.info.queue_depth + tag.tag);
-        tag.buffer = {nullptr, place};
-        tag.registration.fn = [](Completion &step, int32_t result, uint32_t) {
-            Tag &self = *static_cast<Tag::Step &>(step).tag;
-            if (result < 0) {
-                log(Level::warn,
-                    "cannot register the buffer of a request: " + std::generic_category().message(-result));
-                self.result = result;
-                self.queue->commit(self);
-            } else {
-                self.registered = true;
-                self.queue->registered_by_command_.add(1);
-                self.queue->submit(self);
-            }
-        };
-        command(tag.registration, IO_REGISTER_IO_BUF, tag, 0, static_cast<uint64_t>(place));
+    } else if (moves_data && (loop_ || desc.op_flags & IO_F_NEED_REG_BUF)) {
+        // A buffer that was registered by itself is on the loop's ring.
+        register_buffer(tag, static_cast<int32_t>(loop_ ? tag.tag : facts_.info.queue_depth + tag.tag));
         return;
     } else {
         tag.buffer = {nullptr, static_cast<int32_t>(tag.tag)};
@@ -271,8 +317,26 @@ void DeviceQueue::begin(Tag &tag) {
     submit(tag);
 }
 
+void DeviceQueue::register_buffer(Tag &tag, int32_t place) {
+    tag.buffer = {nullptr, place};
+    tag.registration.fn = [](Completion &step, int32_t result, uint32_t) {
+        Tag &self = *static_cast<Tag::Step &>(step).tag;
+        if (result < 0) {
+            log(Level::warn,
+                "cannot register the buffer of a request: " + std::generic_category().message(-result));
+            self.result = result;
+            self.queue->commit(self);
+        } else {
+            self.registered = true;
+            self.queue->registered_by_command_.add(1);
+            self.queue->submit(self);
+        }
+    };
+    command(tag.registration, IO_REGISTER_IO_BUF, tag, 0, static_cast<uint64_t>(place));
+}
+
 void DeviceQueue::submit(Tag &tag) {
-    if (!stopping_) engine_->submit(tag);
+    if (!stopping_ || loop_) engine_->submit(tag); // the loop waits for what it has passed on
 }
 
 void DeviceQueue::done(Tag &tag) {
@@ -290,7 +354,10 @@ void DeviceQueue::done(Tag &tag) {
 }
 
 void DeviceQueue::commit(Tag &tag) {
-    send_fetch(tag, IO_COMMIT_AND_FETCH_REQ, tag.result);
+    if (loop_)
+        loop_->pass_back(tag.sent, tag.tag, tag.result);
+    else
+        send_fetch(tag, IO_COMMIT_AND_FETCH_REQ, tag.result);
 }
 
 // The queue can no longer promise that every request gets an answer: the next server does it.

@@ -6,6 +6,12 @@
 //                          │                                 zero copy whose automatic registration failed:
 //                          └─CQE ABORT─▶ gone                REGISTER_IO_BUF before, UNREGISTER_IO_BUF after
 //
+// With a loop in the kernel (kernel_loop.h) fetching and committing is the loop's, and this thread carries
+// out what it passes on:
+//
+//   tag    [ in the loop ] ─MSG_RING─▶ REGISTER_IO_BUF ─▶ [ in the engine ] ─▶ UNREGISTER_IO_BUF ─MSG_RING─▶
+//   [ in the loop ]
+//
 // Once stopping, requests that still come stay unanswered: the driver issues them to the next server again
 // (UBLK_F_USER_RECOVERY_REISSUE).
 #pragma once
@@ -22,6 +28,7 @@
 #include "engine/counters.h"
 #include "engine/graph.h"
 #include "engine/queue.h"
+#include "frontends/ublk/kernel_loop.h"
 #include "frontends/ublk/uapi.h"
 
 namespace us::ublk {
@@ -48,6 +55,12 @@ class DeviceQueue {
     DeviceQueue(const DeviceQueue &) = delete;
     DeviceQueue &operator=(const DeviceQueue &) = delete;
 
+    // Before prepare(), with an open graph and all rights: puts a loop into the kernel. Throws ProgramRefused
+    // or std::system_error; the queue then is as it was.
+    void put_into_kernel(Polling polling);
+    // After a refusal elsewhere.
+    void take_out_of_kernel();
+
     // Starts the thread: ring, memory, and on queue 0 Graph::settle(). The future is ready when all that is
     // done, or holds what went wrong.
     std::future<void> prepare();
@@ -58,6 +71,13 @@ class DeviceQueue {
     // Until the thread has ended.
     void join();
 
+    // nullptr: the native engine serves.
+    const KernelLoop *loop() const { return loop_.get(); }
+    // Any thread: a flush has failed for good.
+    void distrust_flushes() {
+        if (loop_) loop_->distrust_flushes();
+    }
+
     // Valid after prepare() has succeeded.
     Queue &engine() { return *engine_; }
     // Requests whose buffer the driver could not register by itself.
@@ -67,7 +87,11 @@ class DeviceQueue {
     struct Tag;
 
     void run(std::promise<void> prepared);
+    void map_descriptors();
+    void set_up_tags();
     void set_up();
+    void passed_on(Tag &tag);
+    void register_buffer(Tag &tag, int32_t place);
     void fetched(Tag &tag, int32_t result);
     void begin(Tag &tag);
     void submit(Tag &tag);
@@ -91,6 +115,10 @@ class DeviceQueue {
     std::byte *buffers_ = nullptr; // copy mode: max_io_buf_bytes for each tag
     size_t buffers_bytes_ = 0;
     std::vector<Tag> tags_;
+    std::unique_ptr<KernelLoop> loop_;
+    struct Note : Completion {
+        DeviceQueue *queue = nullptr;
+    } aborted_note_;        // of the loop
     bool stopping_ = false; // of the queue's thread
     Counter registered_by_command_;
 

@@ -18,6 +18,7 @@ class NullLeaf : public Leaf {
     int64_t run(const LeafIo &io) override;
     void prepare(io_uring_sqe *sqe, int file, const LeafIo &io) const override;
     bool zero_copy() const override { return true; }
+    KernelPath kernel_path() const override { return {.stores = false, .flush = false}; }
     std::string identity() const override { return "null"; }
     Extent extent(uint64_t, uint64_t length) const override { return {length, EXTENT_HOLE | EXTENT_ZERO}; }
 

@@ -1,12 +1,14 @@
 # shellcheck shell=bash
 # Sourced: packages from a suite of Debian that the host does not use, without installing anything. apt runs with
-# its own configuration, lists and cache, below $cache. Exit 77: cannot be had on this machine now.
+# its own configuration, lists and cache, below $cache. Exit 77: cannot be had on this machine now. $speaker says who
+# talks.
 
 cache=${UBLK_STACK_VM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ublk-stack/vm}
+architecture=${architecture:-amd64} # the virtual machine's
 fallback_mirror=http://deb.debian.org/debian
 PATH=$PATH:/usr/sbin:/sbin
 
-say() { echo "vm: $*" >&2; }
+say() { echo "${speaker:-vm}: $*" >&2; }
 skip() { say "$*"; exit 77; }
 
 need() {
@@ -32,7 +34,7 @@ configure_apt() {
     done
     [[ -n $keyring ]] || skip "no Debian archive keyring (package debian-archive-keyring)"
     mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial"
-    echo "deb [signed-by=$keyring arch=amd64] $1 $2 main" >"$apt/sources.list"
+    echo "deb [signed-by=$keyring arch=$architecture] $1 $2 main" >"$apt/sources.list"
     cat >"$apt/apt.conf" <<END
 Dir::Etc::SourceList "$apt/sources.list";
 Dir::Etc::SourceParts "/dev/null";
@@ -40,7 +42,7 @@ Dir::State "$apt/state";
 Dir::State::status "/dev/null";
 Dir::Cache "$apt/cache";
 APT::Sandbox::User "$(id -un)";
-APT::Architecture "amd64";
+APT::Architecture "$architecture";
 Acquire::Languages "none";
 Acquire::Retries "2";
 #clear APT::Update::Post-Invoke;

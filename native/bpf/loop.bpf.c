@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* The loop of one ublk queue in the kernel (io_uring's struct_ops io_uring_bpf_ops): requests are fetched,
+ * mapped, carried out and committed without a return to user space.
+ *
+ *     FETCH ──▶ begin ──walk──▶ pieces: READ_FIXED, WRITE_FIXED, FSYNC ──▶ last one ended ──▶
+ * COMMIT_AND_FETCH ──▶ … │                                                   │ └───────────────── REDIRECT,
+ * failure ───────────────┴──▶ MSG_RING to the executor's ring │ COMMIT_AND_FETCH ◀── MSG_RING with the result
+ * ◀── the native engine ◀───┘
+ *
+ * A request is here or at the executor, never at both. Whatever fails here is carried out again there, where
+ * errors are told apart, logged and counted; so this program knows success and nothing else.
+ *
+ * It runs in one thread, with the ring's lock held: no two steps at once. Every index is masked or compared
+ * although the table is ours: the verifier wants to see it, and so do we. */
+#include "bpf/loop.h"
+#include "bpf/kernel.h"
+
+extern const volatile struct us_loop_config config;
+/* Branches on layers that this stack has not are gone once the verifier has seen the frozen words. */
+#define US_USES(type) (config.types >> (type)&1)
+
+#include "core/walk.h"
+
+const volatile struct us_loop_config config = {};
+const volatile struct us_loop_leaf leaves[US_MAX_LAYERS] = {};
+const volatile struct us_table table = {};
+
+struct us_loop_tag tags[US_LOOP_MAX_TAGS];
+struct us_loop_counters counters;
+struct us_walk walk;
+struct us_piece piece;
+struct us_live unused; /* where no mirror is */
+
+char _license[] SEC("license") = "Dual MIT/GPL";
+
+/* Slot of the live file (targets/inflight.h), as far as this program writes it. */
+struct slot {
+    us_u64 sequence, offset, length;
+    us_u32 root, op;
+    us_u64 kernel_times;
+    us_u64 reserved[3];
+};
+_Static_assert(sizeof(struct slot) == 64, "a slot fills a cache line");
+#define US_SLOT_FAST (1ULL << 63)
+
+/* One step's view of the ring. */
+struct ring {
+    struct iou_ctx *ctx;
+    struct io_uring_sqe *sqes;
+    us_u8 *words;
+    us_u8 *region;
+    us_u32 tail;   /* of the submission queue */
+    us_u32 queued; /* entries that the kernel has not taken yet */
+};
+
+#define RING_BYTES (config.cq_cqes + config.cq_entries * sizeof(struct io_uring_cqe))
+#define WORD(ring, at) (*(volatile us_u32 *)((ring)->words + (at)))
+
+US_INLINE struct us_loop_tag *tag_of(us_u32 tag) {
+    return &tags[US_BOUND(tag, US_LOOP_MAX_TAGS)];
+}
+
+US_INLINE void submit(struct ring *r) {
+    WORD(r, config.sq_tail) = r->tail;
+    int taken = bpf_io_uring_submit_sqes(r->ctx, r->queued);
+    if (taken > 0) r->queued -= (us_u32)taken;
+}
+
+/* A fresh entry. Callers leave room: see begin_entry(). */
+US_INLINE struct io_uring_sqe *entry(struct ring *r, us_u32 opcode, us_u32 file, us_u64 user_data) {
+    us_u32 index = r->tail & (config.sq_entries - 1);
+    struct io_uring_sqe *sqe = &r->sqes[index];
+    r->tail++;
+    r->queued++;
+    *(us_u64 *)sqe = opcode | (us_u64)IOSQE_FIXED_FILE << 8 | (us_u64)file << 32;
+    sqe->user_data = user_data;
+    *(us_u64 *)&sqe->buf_index = 0;
+    sqe->cmd[0] = sqe->cmd[1] = 0;
+    return sqe;
+}
+
+US_INLINE void commit(struct ring *r, us_u32 tag, __s32 result) {
+    counters.in_flight--;
+    struct io_uring_sqe *sqe =
+        entry(r, IORING_OP_URING_CMD, config.char_file, US_LOOP_USER_DATA(US_LOOP_FETCH, tag));
+    sqe->off = config.commit_op;
+    sqe->addr = tag | config.auto_buf_flags;
+    sqe->len = 0;
+    sqe->rw_flags = 0;
+    sqe->cmd[0] = config.queue | (us_u64)tag << 16 | (us_u64)(us_u32)result << 32;
+}
+
+/* MSG_RING: a completion on the executor's ring, with that user_data and result. */
+US_INLINE void tell_executor(struct ring *r, us_u64 its_user_data, us_u32 its_result, us_u64 own_user_data) {
+    struct io_uring_sqe *sqe = entry(r, IORING_OP_MSG_RING, counters.executor_ring, own_user_data);
+    sqe->flags = IOSQE_CQE_SKIP_SUCCESS; /* rings cannot be registered files */
+    sqe->off = its_user_data;
+    sqe->addr = 0; /* IORING_MSG_DATA */
+    sqe->len = its_result;
+    sqe->rw_flags = 0;
+}
+
+US_INLINE void pass_on(struct ring *r, us_u32 tag) {
+    struct us_loop_tag *t = tag_of(tag);
+    tell_executor(r, config.passed_base + tag * config.passed_stride, t->reason - 1,
+                  US_LOOP_USER_DATA(US_LOOP_PASSED, tag));
+}
+
+US_INLINE struct slot *slot_of(struct ring *r, us_u32 tag) {
+    __asm__ volatile("" : "+r"(tag)); /* compared and used as one: the verifier has to see it */
+    if (!config.tracked || tag >= config.depth) return NULL;
+    return (struct slot *)(r->region + config.slots_offset + (us_u64)tag * sizeof(struct slot));
+}
+
+US_INLINE void publish(struct ring *r, us_u32 tag, us_u32 op, us_u64 offset, us_u64 length) {
+    struct slot *slot = slot_of(r, tag);
+    if (!slot) return;
+    slot->offset = offset;
+    slot->length = length;
+    slot->root = config.root;
+    slot->op = op;
+    us_u64 times = slot->kernel_times + 1;
+    slot->kernel_times = times;
+    /* An exchange is a full barrier: live words read after it are not older than the slot. */
+    __sync_lock_test_and_set(&slot->sequence, times | US_SLOT_FAST);
+}
+
+/* All pieces have ended. */
+US_INLINE void finish(struct ring *r, us_u32 tag) {
+    struct us_loop_tag *t = tag_of(tag);
+    if (t->reason) {
+        counters.passed[(t->reason - 1) & (US_LOOP_REASONS - 1)]++;
+        pass_on(r, tag);
+        return;
+    }
+    if (t->tracked) {
+        struct slot *slot = slot_of(r, tag);
+        if (slot) __sync_lock_test_and_set(&slot->sequence, 0);
+    }
+    counters.handled++;
+    counters.bytes += t->length;
+    commit(r, tag, (__s32)t->length);
+}
+
+US_INLINE void place(struct ring *r, us_u32 tag, struct us_loop_tag *t, const struct us_piece *piece,
+                     int fua) {
+    us_u32 layer = US_BOUND(piece->layer, US_MAX_LAYERS);
+    const volatile struct us_loop_leaf *leaf = &leaves[layer];
+    struct us_loop_leaf_counters *c = &counters.leaves[layer];
+    us_u32 op = t->op;
+
+    if (op == US_OP_READ) {
+        c->reads++;
+        c->bytes_read += piece->length;
+    } else if (op == US_OP_WRITE) {
+        c->writes++;
+        c->bytes_written += piece->length;
+        if (leaf->access == US_LOOP_NOWHERE) return;
+    } else {
+        c->flushes++;
+        if (!leaf->flush) return;
+    }
+
+    us_u64 user_data =
+        US_LOOP_USER_DATA(US_LOOP_PIECE, tag) | (us_u64)layer << 48 | piece->length >> US_SECTOR_SHIFT;
+    us_u32 opcode = op == US_OP_READ    ? IORING_OP_READ_FIXED
+                    : op == US_OP_WRITE ? IORING_OP_WRITE_FIXED
+                                        : IORING_OP_FSYNC;
+    struct io_uring_sqe *sqe = entry(r, opcode, leaf->file, user_data);
+    if (op == US_OP_FLUSH) {
+        sqe->off = sqe->addr = 0;
+        sqe->len = 0;
+        sqe->rw_flags = IORING_FSYNC_DATASYNC;
+    } else {
+        sqe->off = leaf->access == US_LOOP_NOWHERE ? 0 : piece->offset;
+        sqe->addr = piece->buffer;
+        sqe->len = (us_u32)piece->length;
+        sqe->rw_flags = fua ? RWF_DSYNC : 0;
+        sqe->buf_index = (us_u16)tag;
+        if (op == US_OP_WRITE && leaf->async_bytes && piece->length >= leaf->async_bytes)
+            sqe->flags = IOSQE_FIXED_FILE | IOSQE_ASYNC;
+    }
+    t->pending++;
+}
+
+/* Most passes that lead from one piece to the next; a chain of so many redirects the request. */
+#define PASSES (US_LOOP_MAX_PIECES * 4 + US_MAX_DEPTH * 4)
+
+/* A function of its own: the verifier follows it once, with whatever words, rather than for each pass of the
+ * loop. */
+__noinline __weak int pass(const struct us_live *live) {
+    const struct us_table *constants = (const struct us_table *)&table;
+    __asm__ volatile("" : "+r"(constants)); /* or the compiler takes the zeros above for the words */
+    return live ? us_walk_pass(&walk, constants, live, &piece) : US_WALK_BAD;
+}
+
+US_INLINE void walk_request(struct ring *r, us_u32 tag, struct us_loop_tag *t, us_u64 offset, us_u64 length,
+                            int fua) {
+    if (config.types <= 7) { /* bits of the leaves alone: the root is one */
+        struct us_piece whole = {config.root, offset, length, 0};
+        place(r, tag, t, &whole, fua);
+        return;
+    }
+    const struct us_live *live =
+        config.tracked ? (const struct us_live *)(r->region + config.live_offset) : &unused;
+    us_walk_begin(&walk, config.root, t->op, offset, length);
+    bpf_repeat(PASSES) {
+        int result = pass(live);
+        if (result == US_WALK_ON) continue;
+        if (result == US_WALK_END) return;
+        if (result == US_WALK_PIECE && t->pending <= US_LOOP_MAX_PIECES) {
+            if (r->queued >= config.sq_entries) submit(r);
+            if (r->queued >= config.sq_entries) break;
+            place(r, tag, t, &piece, fua);
+            continue;
+        }
+        t->reason = 1 + (result == US_WALK_REDIRECT ? US_LOOP_BY_LAYER
+                         : result == US_WALK_PIECE  ? US_LOOP_BY_SIZE
+                                                    : US_LOOP_BY_FAILURE);
+        return;
+    }
+    t->reason = 1 + US_LOOP_BY_SIZE;
+}
+
+US_INLINE void begin(struct ring *r, us_u32 tag) {
+    struct ublksrv_io_desc desc;
+    struct us_loop_tag *t = tag_of(tag);
+    counters.in_flight++;
+    t->failed_leaves = 0;
+    t->pending = 1;
+    t->reason = t->tracked = 0;
+    t->length = 0;
+
+    if (bpf_probe_read_user(&desc, sizeof(desc), (void *)(config.descriptors + tag * sizeof(desc)))) {
+        t->reason = 1 + US_LOOP_BY_FAILURE;
+        return finish(r, tag);
+    }
+    us_u32 op = desc.op_flags & 0xff;
+    us_u64 offset = desc.start_sector << US_SECTOR_SHIFT;
+    us_u64 length = (us_u64)desc.nr_sectors << US_SECTOR_SHIFT;
+    int writes = op == UBLK_IO_OP_WRITE;
+    if (op > UBLK_IO_OP_FLUSH || (writes && config.read_only)) {
+        t->reason = 1 + US_LOOP_BY_OPERATION;
+        return finish(r, tag);
+    }
+    if (op == UBLK_IO_OP_FLUSH) {
+        offset = length = 0;
+    } else if (desc.op_flags & UBLK_IO_F_NEED_REG_BUF) {
+        t->reason = 1 + US_LOOP_BY_BUFFER;
+        return finish(r, tag);
+    } else if (offset > config.size_bytes || length > config.size_bytes - offset || length == 0) {
+        t->reason = 1 + US_LOOP_BY_OPERATION;
+        return finish(r, tag);
+    }
+    int fua = writes && (desc.op_flags & UBLK_IO_F_FUA);
+    if (counters.sync_failed && (fua || op == UBLK_IO_OP_FLUSH)) {
+        t->reason = 1 + US_LOOP_BY_SYNC;
+        return finish(r, tag);
+    }
+    /* enum us_op has the driver's numbers for these three, but for the order of flush. */
+    t->op = (us_u16)op;
+    t->length = length;
+    if (config.tracked && writes) {
+        t->tracked = 1;
+        publish(r, tag, op, offset, length);
+    }
+    walk_request(r, tag, t, offset, length, fua);
+    if (--t->pending == 0) finish(r, tag);
+}
+
+US_INLINE void piece_ended(struct ring *r, us_u64 user_data, __s32 result) {
+    us_u32 tag = (us_u32)(user_data >> 32) & 0xffff;
+    struct us_loop_tag *t = tag_of(tag);
+    if (result != (__s32)((us_u32)user_data << US_SECTOR_SHIFT)) {
+        if (result < 0 && result != -4 && result != -11) /* EINTR, EAGAIN: tried again by the executor */
+            t->failed_leaves |= 1ULL << (user_data >> 48 & (US_MAX_LAYERS - 1));
+        if (!t->reason) t->reason = 1 + US_LOOP_BY_FAILURE;
+    }
+    if (--t->pending == 0) finish(r, tag);
+}
+
+US_INLINE void completed(struct ring *r, us_u64 user_data, __s32 result) {
+    us_u32 tag = (us_u32)(user_data >> 32) & 0xffff;
+    switch (user_data >> 56) {
+    case US_LOOP_FETCH:
+        if (result == 0) {
+            /* Once stopping, what still comes stays unanswered: the driver issues it to the next server
+             * again. */
+            if (!counters.stopping) begin(r, tag);
+        } else if (result == -19) {
+            if (!counters.aborted) tell_executor(r, config.abort_data, 0, US_LOOP_USER_DATA(US_LOOP_TOLD, 0));
+            counters.aborted = 1;
+        } else {
+            counters.lost = (us_u32)-result;
+            tell_executor(r, config.abort_data, (us_u32)result, US_LOOP_USER_DATA(US_LOOP_TOLD, 0));
+        }
+        break;
+    case US_LOOP_PIECE:
+        piece_ended(r, user_data, result);
+        break;
+    case US_LOOP_DONE:
+        commit(r, tag, result);
+        break;
+    case US_LOOP_STOP:
+        counters.stopping = 1;
+        break;
+    case US_LOOP_PASSED:
+        pass_on(r, tag);
+        break;
+    case US_LOOP_TOLD:
+        tell_executor(r, config.abort_data, -counters.lost, user_data);
+        break;
+    }
+}
+
+/* Whether to look again at once rather than to sleep. Sleeping and being woken costs more than a short wait,
+ * and a long one is not worth a CPU: as KVM's halt polling does it (Documentation/virt/kvm/halt-polling.rst).
+ */
+US_INLINE int polls(us_u32 ready) {
+    if (!config.spin_ns) return 0;
+    us_u64 now = bpf_ktime_get_ns();
+    if (!ready) {
+        if (now - counters.last_work >= config.spin_ns) return 0;
+        counters.spins++;
+        return 1;
+    }
+    counters.last_wait = now - counters.last_work;
+    counters.last_work = now;
+    return !config.spin_adapts || counters.last_wait <= config.spin_ns;
+}
+
+SEC("struct_ops.s/loop_step")
+int BPF_PROG(loop_step, struct iou_ctx *io, struct iou_loop_params *params) {
+    struct ring r = {.ctx = io};
+    r.sqes =
+        (void *)bpf_io_uring_get_region(io, IOU_REGION_SQ, config.sq_entries * sizeof(struct io_uring_sqe));
+    r.words = bpf_io_uring_get_region(io, IOU_REGION_CQ, RING_BYTES);
+    if (!r.sqes || !r.words) return IOU_LOOP_STOP;
+    if (config.tracked) {
+        r.region = bpf_io_uring_get_region(io, IOU_REGION_MEM, config.region_bytes);
+        if (!r.region) return IOU_LOOP_STOP;
+    }
+    counters.steps++;
+    r.tail = WORD(&r, config.sq_tail);
+    r.queued = r.tail - WORD(&r, config.sq_head); /* the first FETCHes are the server's own entries */
+
+    us_u32 head = WORD(&r, config.cq_head), ready = WORD(&r, config.cq_tail) - head;
+    if (ready > config.cq_entries) ready = config.cq_entries;
+    us_u32 i;
+    bpf_for(i, 0, ready) {
+        if (r.queued + 2 > config.sq_entries) submit(&r);
+        if (r.queued + 2 > config.sq_entries) break;
+        struct io_uring_cqe *cqe =
+            (void *)(r.words + config.cq_cqes + ((head & (config.cq_entries - 1)) * sizeof(*cqe)));
+        head++;
+        completed(&r, cqe->user_data, cqe->res);
+    }
+    WORD(&r, config.cq_head) = head;
+    if (r.queued) submit(&r);
+    if (counters.stopping && !counters.in_flight && !r.queued) return IOU_LOOP_STOP;
+
+    /* Entries that the kernel would not take now, for want of memory, are tried again without sleeping. */
+    params->cq_wait_idx = r.queued || polls(ready) ? head : head + 1;
+    return IOU_LOOP_CONTINUE;
+}
+
+SEC(".struct_ops.link")
+struct io_uring_bpf_ops loop = {
+    .loop_step = (void *)loop_step,
+};

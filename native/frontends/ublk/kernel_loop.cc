@@ -1,0 +1,166 @@
+#include "frontends/ublk/kernel_loop.h"
+
+#include <liburing.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "engine/graph_impl.h"
+#include "engine/log.h"
+#include "frontends/ublk/queue.h"
+#include "frontends/ublk/uapi.h"
+
+namespace us::ublk {
+
+namespace {
+
+constexpr uint32_t MIN_ENTRIES = 256, MAX_ENTRIES = 32768;
+
+// About what going to sleep and being woken takes.
+constexpr uint64_t SPIN_NS = 50'000;
+
+us_loop_leaf loop_leaf(const Leaf &leaf, uint32_t file) {
+    KernelPath path = leaf.kernel_path();
+    return {.access = path.stores ? US_LOOP_FILE : US_LOOP_NOWHERE,
+            .file = file,
+            .async_bytes = path.async_bytes,
+            .flush = path.flush};
+}
+
+// A message that does not arrive would leave a request without an answer for ever.
+void must_arrive(Completion &, int32_t result, uint32_t) {
+    if (result >= 0) return;
+    log(Level::error, std::string("cannot reach the loop in the kernel: ") + strerror(-result));
+    _exit(1); // the next server takes over
+}
+
+} // namespace
+
+KernelLoop::KernelLoop(Graph &graph, const DeviceFacts &facts, uint16_t queue, Polling polling,
+                       const Inbox &inbox)
+    : facts_(facts), queue_(queue) {
+    uint32_t depth = facts.info.queue_depth;
+    // Every completion has room: pieces of all requests, fetches, messages.
+    uint32_t completions = std::bit_ceil(depth * (US_LOOP_MAX_PIECES + 2));
+    ring_ = std::make_unique<KernelRing>(std::clamp(std::bit_ceil(depth * 2), MIN_ENTRIES, MAX_ENTRIES),
+                                         std::max(completions, 2 * MIN_ENTRIES));
+
+    const us_table &table = graph.table();
+    std::vector<us_loop_leaf> leaves(US_MAX_LAYERS);
+    std::vector<int> files;
+    us_loop_config config{};
+    for (uint32_t i = 0; i < table.nr_layers; i++) {
+        config.types |= 1u << table.layers[i].type;
+        Leaf *leaf = graph.impl().leaves[i];
+        if (!leaf) continue;
+        leaves[i] = loop_leaf(*leaf, static_cast<uint32_t>(files.size()));
+        files.push_back(leaf->fd());
+    }
+    char_file_ = static_cast<uint32_t>(files.size());
+    files.push_back(facts.char_fd);
+    ring_->register_files(files);
+    ring_->register_buffers(depth);
+
+    if (LiveFile *live = graph.impl().live_file.get()) {
+        ring_->register_region(live->memory().data(), live->memory().size());
+        config.tracked = 1;
+        config.region_bytes = static_cast<us_u32>(live->memory().size());
+        config.live_offset = static_cast<us_u32>(live->live_offset());
+        config.slots_offset = static_cast<us_u32>(live->slot_offset(live->request_slot(queue, 0)));
+    }
+    RingOffsets at = ring_->offsets();
+    config.sq_entries = ring_->sq_entries();
+    config.cq_entries = ring_->cq_entries();
+    config.sq_head = at.sq_head;
+    config.sq_tail = at.sq_tail;
+    config.cq_head = at.cq_head;
+    config.cq_tail = at.cq_tail;
+    config.cq_cqes = at.cq_cqes;
+    config.depth = depth;
+    config.queue = queue;
+    config.char_file = char_file_;
+    config.commit_op = IO_COMMIT_AND_FETCH_REQ;
+    config.auto_buf_flags = static_cast<us_u32>(auto_buf_reg(0, AUTO_BUF_REG_FALLBACK));
+    config.root = facts.root;
+    config.read_only = facts.read_only;
+    config.size_bytes = facts.size_bytes;
+    config.descriptors = inbox.descriptors;
+    config.passed_base = inbox.first_tag;
+    config.passed_stride = inbox.stride;
+    config.abort_data = inbox.aborted;
+    config.spin_ns = polling == Polling::off ? 0 : SPIN_NS;
+    config.spin_adapts = polling == Polling::adaptive;
+    program_ = std::make_unique<KernelProgram>(ring_->fd(), config, leaves.data(), table);
+}
+
+KernelLoop::~KernelLoop() {
+    join();
+}
+
+void KernelLoop::start(Queue &executor, const cpu_set_t &cpus, std::function<void()> ended) {
+    executor_ = &executor;
+    program_->counters().executor_ring = static_cast<us_u32>(executor.ring().ring_fd);
+    thread_ = std::thread([this, cpus, ended = std::move(ended)] {
+        pthread_setname_np(pthread_self(), ("ublk-k" + std::to_string(queue_)).c_str());
+        if (CPU_COUNT(&cpus) > 0) pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
+        run(ended);
+    });
+}
+
+void KernelLoop::fetch_all() {
+    for (uint32_t tag = 0; tag < facts_.info.queue_depth; tag++) {
+        io_uring_sqe *sqe = ring_->first_entry();
+        sqe->opcode = IORING_OP_URING_CMD;
+        sqe->flags = IOSQE_FIXED_FILE;
+        sqe->fd = static_cast<int>(char_file_);
+        sqe->off = IO_FETCH_REQ;
+        sqe->addr = auto_buf_reg(static_cast<uint16_t>(tag), AUTO_BUF_REG_FALLBACK);
+        sqe->user_data = US_LOOP_USER_DATA(US_LOOP_FETCH, tag);
+        io_cmd command{};
+        command.q_id = queue_;
+        command.tag = static_cast<uint16_t>(tag);
+        memcpy(sqe->cmd, &command, sizeof(command));
+    }
+}
+
+void KernelLoop::run(const std::function<void()> &ended) {
+    ring_->enable();
+    fetch_all();
+    int result;
+    do {
+        enters_.fetch_add(1, std::memory_order_relaxed);
+        result = ring_->run();
+    } while (result == -EINTR);
+    if (result == 0) return ended();
+    log(Level::error,
+        "the loop of queue " + std::to_string(queue_) + " in the kernel ended: " + strerror(-result));
+    _exit(1); // the next server takes over
+}
+
+void KernelLoop::pass_back(Completion &sent, uint32_t tag, int32_t result) {
+    message(sent, US_LOOP_USER_DATA(US_LOOP_DONE, tag), result);
+}
+
+void KernelLoop::stop() {
+    message(stop_sent_, US_LOOP_USER_DATA(US_LOOP_STOP, 0), 0);
+}
+
+void KernelLoop::join() {
+    if (thread_.joinable()) thread_.join();
+}
+
+void KernelLoop::message(Completion &sent, uint64_t user_data, int32_t result) {
+    sent.fn = must_arrive;
+    io_uring_sqe *sqe = executor_->prepare(sent);
+    io_uring_prep_msg_ring(sqe, ring_->fd(), static_cast<unsigned>(result), user_data, 0);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    sqe->user_data = reinterpret_cast<uintptr_t>(&sent);
+}
+
+} // namespace us::ublk
