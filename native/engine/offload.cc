@@ -2,6 +2,8 @@
 
 #include <future>
 
+#include "engine/privileges.h"
+
 namespace us {
 
 Offload::Offload() : thread_([this] { loop(); }) {}
@@ -30,6 +32,7 @@ int Offload::run(const std::function<int()> &fn) {
 }
 
 void Offload::loop() {
+    drop_capabilities(); // what it writes to is its own user's
     for (;;) {
         std::vector<std::function<void()>> now;
         {

@@ -16,6 +16,8 @@
 #include <system_error>
 #include <vector>
 
+#include "engine/privileges.h"
+
 namespace us {
 
 using nlohmann::json;
@@ -86,7 +88,10 @@ void ControlSocket::start() {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    thread_ = std::thread([this] { run(); });
+    thread_ = std::thread([this] {
+        drop_capabilities();
+        run();
+    });
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 

@@ -1,6 +1,5 @@
 #include "server/sandbox.h"
 
-#include <linux/capability.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -80,13 +79,6 @@ void enter_empty_root(const char *folder) {
     if (chdir(folder) != 0 || syscall(SYS_pivot_root, ".", ".") != 0 || umount2(".", MNT_DETACH) != 0 ||
         chdir("/") != 0)
         refused("cannot move to an empty root: file systems of the host stay busy while this process lives");
-}
-
-void drop_capabilities() {
-    if (!is_root()) return;
-    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-    __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3]{};
-    if (syscall(SYS_capset, &header, none) != 0) refused("cannot drop capabilities");
 }
 
 } // namespace us

@@ -18,7 +18,4 @@ void lock_memory();
 // refused, and goes on without.
 void enter_empty_root(const char *folder);
 
-// Gives up all capabilities of the calling thread: descriptors are open, commands are issued. Root only.
-void drop_capabilities();
-
 } // namespace us

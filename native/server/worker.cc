@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/log.h"
+#include "engine/privileges.h"
 #include "frontends/nbd/server.h"
 #include "frontends/ublk/device.h"
 #include "server/control_socket.h"

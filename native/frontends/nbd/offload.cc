@@ -1,8 +1,14 @@
 #include "frontends/nbd/offload.h"
 
+#include "engine/privileges.h"
+
 namespace us::nbd {
 
-Offload::Offload() : thread_([this] { run(); }) {}
+Offload::Offload()
+    : thread_([this] {
+          drop_capabilities();
+          run();
+      }) {}
 
 Offload::~Offload() {
     {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/log.h"
+#include "engine/privileges.h"
 #include "frontends/nbd/acceptor.h"
 #include "frontends/nbd/sockets.h"
 #include "frontends/nbd/worker.h"
@@ -130,6 +131,7 @@ void NbdServer::Impl::start_workers() {
                 return;
             }
             (*opened)[i].set_value();
+            drop_capabilities();
             worker.run();
         });
     }

@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include "engine/log.h"
+#include "engine/privileges.h"
 
 namespace us::ublk {
 
@@ -205,6 +206,7 @@ void DeviceQueue::run(std::promise<void> prepared) {
         return;
     }
     if (!go_.get_future().get()) return;
+    drop_capabilities();
     if (loop_)
         loop_->start(*engine_, cpus_, [this] { engine_->stop(); });
     else

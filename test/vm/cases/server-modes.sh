@@ -82,7 +82,9 @@ for device in null plain memory stripe mirror; do
     [[ $(ask $device '{"op":"jump"}') == *'unknown op'* ]]
     pid=$(jq .pid <<<"$status")
     [[ $(</proc/"$pid"/mounts) == "ublk-stack / tmpfs"* && $(wc -l </proc/"$pid"/mounts) == 1 ]]
-    grep -q '^CapEff:[[:space:]]*0*$' /proc/"$pid"/status
+    # Of every thread: a capability is a thread's own.
+    [[ $(cat /proc/"$pid"/task/*/status | grep -c '^CapEff:') -gt 3 ]]
+    if grep -hE '^Cap(Eff|Prm|Inh):' /proc/"$pid"/task/*/status | grep -v ':[[:space:]]*0*$'; then exit 1; fi
     echo "$device: $(mode_of $device), $(($(jq .rssBytes <<<"$status") >> 10)) KiB resident"
     delete_device $device
     [[ ! -e $block ]]
