@@ -223,7 +223,7 @@ US_INLINE void walk_request(struct ring *r, us_u32 tag, struct us_loop_tag *t, u
 }
 
 US_INLINE void begin(struct ring *r, us_u32 tag) {
-    struct ublksrv_io_desc desc;
+    struct ublksrv_io_desc desc; /* but for its address, which zero copy has none of */
     struct us_loop_tag *t = tag_of(tag);
     counters.in_flight++;
     t->failed_leaves = 0;
@@ -231,7 +231,8 @@ US_INLINE void begin(struct ring *r, us_u32 tag) {
     t->reason = t->tracked = 0;
     t->length = 0;
 
-    if (bpf_probe_read_user(&desc, sizeof(desc), (void *)(config.descriptors + tag * sizeof(desc)))) {
+    if (bpf_probe_read_user(&desc, offsetof(struct ublksrv_io_desc, addr),
+                            (void *)(config.descriptors + tag * sizeof(desc)))) {
         t->reason = 1 + US_LOOP_BY_FAILURE;
         return finish(r, tag);
     }
@@ -313,13 +314,33 @@ US_INLINE void completed(struct ring *r, us_u64 user_data, __s32 result) {
     }
 }
 
+/* Goes through what has come. Returns how many there were. */
+US_INLINE us_u32 take(struct ring *r) {
+    us_u32 head = WORD(r, config.cq_head), ready = WORD(r, config.cq_tail) - head;
+    if (ready > config.cq_entries) ready = config.cq_entries;
+    us_u32 i;
+    bpf_for(i, 0, ready) {
+        if (r->queued + 2 > config.sq_entries) submit(r);
+        if (r->queued + 2 > config.sq_entries) break;
+        us_u32 at = head & (config.cq_entries - 1);
+        struct io_uring_cqe *cqe = (void *)(r->words + config.cq_cqes + at * sizeof(*cqe));
+        head++;
+        completed(r, cqe->user_data, cqe->res);
+    }
+    WORD(r, config.cq_head) = head;
+    return ready;
+}
+
+/* What completes while it is being submitted is gone through in the same step. */
+#define ROUNDS 4
+
 /* Whether to look again at once rather than to sleep. Sleeping and being woken costs more than a short wait,
  * and a long one is not worth a CPU: as KVM's halt polling does it (Documentation/virt/kvm/halt-polling.rst).
  */
-US_INLINE int polls(us_u32 ready) {
+US_INLINE int polls(us_u32 some) {
     if (!config.spin_ns) return 0;
     us_u64 now = bpf_ktime_get_ns();
-    if (!ready) {
+    if (!some) {
         if (now - counters.last_work >= config.spin_ns) return 0;
         counters.spins++;
         return 1;
@@ -344,23 +365,17 @@ int BPF_PROG(loop_step, struct iou_ctx *io, struct iou_loop_params *params) {
     r.tail = WORD(&r, config.sq_tail);
     r.queued = r.tail - WORD(&r, config.sq_head); /* the first FETCHes are the server's own entries */
 
-    us_u32 head = WORD(&r, config.cq_head), ready = WORD(&r, config.cq_tail) - head;
-    if (ready > config.cq_entries) ready = config.cq_entries;
-    us_u32 i;
-    bpf_for(i, 0, ready) {
-        if (r.queued + 2 > config.sq_entries) submit(&r);
-        if (r.queued + 2 > config.sq_entries) break;
-        struct io_uring_cqe *cqe =
-            (void *)(r.words + config.cq_cqes + ((head & (config.cq_entries - 1)) * sizeof(*cqe)));
-        head++;
-        completed(&r, cqe->user_data, cqe->res);
+    us_u32 some = 0;
+    bpf_repeat(ROUNDS) {
+        us_u32 ready = take(&r);
+        if (ready) some = 1;
+        if (r.queued) submit(&r);
+        if (!ready) break;
     }
-    WORD(&r, config.cq_head) = head;
-    if (r.queued) submit(&r);
     if (counters.stopping && !counters.in_flight && !r.queued) return IOU_LOOP_STOP;
 
     /* Entries that the kernel would not take now, for want of memory, are tried again without sleeping. */
-    params->cq_wait_idx = r.queued || polls(ready) ? head : head + 1;
+    params->cq_wait_idx = WORD(&r, config.cq_head) + (r.queued || polls(some) ? 0 : 1);
     return IOU_LOOP_CONTINUE;
 }
 
