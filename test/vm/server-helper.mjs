@@ -10,10 +10,14 @@ const native = createRequire(import.meta.url)(process.argv[2]);
 function ask(path, request) {
   return new Promise((resolve, reject) => {
     const socket = connect(path, () => socket.write(`${request}\n`));
-    socket.once("error", reject);
-    createInterface(socket).once("line", (line) => {
-      socket.destroy();
+    socket.on("error", reject);
+    // The interface passes on what the socket throws, even before it has been connected.
+    const lines = createInterface(socket);
+    lines.on("error", reject);
+    lines.once("close", () => reject(new Error("the server closed the connection")));
+    lines.once("line", (line) => {
       resolve(line);
+      socket.destroy();
     });
   });
 }
