@@ -31,10 +31,10 @@ if [[ ! -e $folder/lib/libbpf.a ]]; then
     else
         say "fetching libbpf from bookworm-backports"
         need apt-get dpkg-deb
-        update_lists bookworm-backports && fetch_into "$work" libbpf-dev || {
+        if ! update_lists bookworm-backports || ! fetch_into "$work" libbpf-dev; then
             say "cannot be fetched"
             exit 1
-        }
+        fi
         new_enough "$work/root/usr/include" || { say "that of bookworm-backports is too old"; exit 1; }
         cp -r "$work/root/usr/include/bpf" "$work/out/include/"
         find "$work/root" -name libbpf.a -exec cp {} "$work/out/lib/" \;

@@ -1,10 +1,15 @@
 /** config.json of a server for one stack, as compiler and controller make it, without a controller. */
 import { compile } from "../compile/compile.js";
 import type { Media } from "../compile/media.js";
+import type { Device } from "../compile/table.js";
 import { parseStacks } from "../spec/index.js";
 
 /** Paths are absolute. Every block layer gets the same media; the table's first device is served. */
-export function serverConfig(name: string, spec: object, options: { runDir: string; media?: Media }): object {
+export function serverConfig(
+  name: string,
+  spec: object,
+  options: { runDir: string; media?: Media },
+): { table: Device; runtime: object } {
   const document = { apiVersion: "ublk-stack/v1", kind: "Stack", metadata: { name }, spec };
   const parsed = parseStacks(JSON.stringify(document), "bench").documents[0]?.spec;
   if (parsed === undefined) throw new Error(`the benchmark's own stack ${name} is not valid`);
@@ -32,7 +37,8 @@ export function serverConfig(name: string, spec: object, options: { runDir: stri
       nbdSocket: `${runDir}/nbd.sock`,
       tag: "5542000000000001",
       bootId: "",
-      blank: [],
+      // Nothing to be copied before the figures count.
+      blank: device.layers.map((layer) => layer.name),
     },
   };
 }

@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { join } from "node:path";
 import { benchInstructions } from "../bench/instructions.js";
+import { benchLatency } from "../bench/latency.js";
 import { benchLifecycle } from "../bench/lifecycle.js";
 import { benchNbd } from "../bench/nbd.js";
 import { renderChart, renderReport } from "../bench/report.js";
@@ -30,7 +31,9 @@ function suites(quick: boolean): Record<string, Suite> {
           : { rounds: 5, seconds: 4, sizeBytes: 1 << 30 },
         progress,
       ),
-    instructions: (_sandbox, progress) => benchInstructions({ ios: quick ? 500 : 20_000 }, progress),
+    instructions: (_sandbox, progress) => benchInstructions({ ios: quick ? 500 : 50_000 }, progress),
+    latency: (_sandbox, progress) =>
+      benchLatency(quick ? { ios: 300, rounds: 1 } : { ios: 5_000, rounds: 9 }, progress),
   };
 }
 

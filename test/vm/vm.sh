@@ -22,6 +22,7 @@ A boot costs some seconds, so put many commands into one script: --script FILE i
   --share FOLDER     show this folder, which lies below /tmp, in the guest (repeatable)
   --kernel KIND      newest (default), 6.12 (Debian 13) or 6.1 (Debian 12, which has no ublk)
   --icount           one processor whose clock counts instructions: times are then instruction counts
+  --mitigations      with the kernel's mitigations of processor flaws, which cost time at every crossing
   --allow-oops       let an oops, warning or hung task of the kernel pass
   --verbose          show the kernel's console as it runs
 
@@ -32,7 +33,7 @@ END
 
 misuse() { say "$*"; usage >&2; exit 2; }
 
-timeout=600 smp=2 memory=4G kernel_kind=newest script='' icount='' allow_oops='' verbose=''
+timeout=600 smp=2 memory=4G kernel_kind=newest script='' icount='' mitigations=off allow_oops='' verbose=''
 disks=() modules=() share=()
 while (($# > 0)); do
     case $1 in
@@ -49,6 +50,7 @@ while (($# > 0)); do
         --share) share+=("$(realpath "$2")"); shift 2 ;;
         --kernel) kernel_kind=$2; shift 2 ;;
         --icount) icount=yes; shift ;;
+        --mitigations) mitigations=auto; shift ;;
         --allow-oops) allow_oops=yes; shift ;;
         --verbose) verbose=yes; shift ;;
         --help | -h) usage; exit 0 ;;
@@ -143,7 +145,7 @@ kernel_line() {
     local line
     line="root=rootfs rootfstype=virtiofs rw init=\"$here/init.sh\" hostname=$(uname -n) console=ttyS0"
     # Level 5 holds warnings and the traces that follow them, and little of a normal boot.
-    line+=" loglevel=$((${verbose:+2} + 5)) printk.devkmsg=on panic=-1 mitigations=off"
+    line+=" loglevel=$((${verbose:+2} + 5)) printk.devkmsg=on panic=-1 mitigations=$mitigations"
     line+=" tsc=reliable no_timer_check cgroup_no_v1=all"
     [[ -n $allow_oops ]] || line+=" oops=panic"
     if [[ -n $icount ]]; then
