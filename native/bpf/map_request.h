@@ -13,8 +13,8 @@
 
 /* Of one head at most. More of them redirect the request. */
 #define US_PLAN_PIECES 64 /* a power of two */
-/* Most passes that lead through one head; what takes more redirects the request. */
-#define US_PLAN_PASSES (US_PLAN_PIECES * 4 + US_WALK_PASSES)
+/* So many always lead through so many pieces. */
+#define US_PLAN_PASSES (US_PLAN_PIECES * US_WALK_PASSES)
 
 enum us_plan_reason {
     US_PLAN_PLACED = 0,   /* QUEUED or CONTINUE */
