@@ -216,15 +216,24 @@ void Differential::frozen_cases() {
 }
 
 void Differential::vectors() {
+    std::string name;
+    std::unique_ptr<Bpf> frozen;
     for (const std::string &file : options_.vectors)
         for (const Vector &vector : read_vectors(file)) {
             Answer wanted{End::end, vector.pieces};
             Answer model = Model(vector.stack).walk(vector.request);
             if (model != wanted)
                 throw Failed(vector.name + ": " + text_of(Disagreement{"model", wanted, model}));
-            us_table table = table_of(vector.stack);
-            Bpf frozen(options_.object, &table, types_of(vector.stack));
-            for (Bpf *bpf : {&bulk_, &frozen})
+            std::vector<Bpf *> programs{&bulk_};
+            if (options_.loads > 0) {
+                if (name != vector.name) {
+                    us_table table = table_of(vector.stack);
+                    frozen = std::make_unique<Bpf>(options_.object, &table, types_of(vector.stack));
+                    name = vector.name;
+                }
+                programs.push_back(frozen.get());
+            }
+            for (Bpf *bpf : programs)
                 if (auto wrong = disagreement(*bpf, options_.plant, vector.stack, vector.request))
                     throw Failed(vector.name + ": " + text_of(*wrong));
             vectors_++;
