@@ -19,7 +19,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 /** What the program says when this host cannot run BPF. */
 const EXIT_UNAVAILABLE = 77;
-const TESTS = 4;
+const TESTS = 5;
 
 interface Outcome {
   status: number;
@@ -65,7 +65,8 @@ describe("the engines", () => {
     const { status, stdout, stderr } = await differential(
       program,
       ...["--cases", String(cases), "--loads", String(loads), "--seed", String(randomInt(2 ** 40))],
-      ...["--ublk-object", join(build, "ublk_object.o"), ...vectors],
+      ...["--ublk-object", join(build, "ublk_object.o"), "--ublk-driver", join(build, "ublk_driver.o")],
+      ...vectors,
     );
     expect(status, stderr).toBe(0);
     const said = JSON.parse(stdout);
@@ -94,6 +95,12 @@ describe("the engines", () => {
     expect(said.hostileBad).toBeGreaterThan(said.hostile / 20);
     // The RFC's programs are loaded where there is the RFC, and nowhere else.
     expect(["absent", "loaded"]).toContain(said.ublkBpf);
+    // Elsewhere the same code runs with a driver of our own, through splits, failures and what goes to the server.
+    expect(said.ublk.requests).toBe(loads * 300);
+    expect(said.ublk.pieces).toBeGreaterThan(said.ublk.requests);
+    expect(said.ublk.cut).toBeGreaterThan(100);
+    expect(said.ublk.failed).toBeGreaterThan(1000);
+    expect(said.ublk.jitedBytes).toBeGreaterThan(1000);
   });
 
   it("find a wrong answer of any of them, and the smallest case of it", { timeout: 300_000 }, async () => {
@@ -140,6 +147,27 @@ describe("the engines", () => {
     }
     expect(missed).toEqual([]);
   });
+
+  it("find every mistake made in what ublk-bpf does with its pieces", { timeout: 600_000 }, async () => {
+    for (const [number, mutant] of UBLK_MUTANTS.entries()) {
+      const root = mutate(1000 + number, mutant);
+      const object = join(root, "ublk_driver.o");
+      const { stdout: libbpf } = await run("bash", join(project, "deploy/libbpf.sh"));
+      const made = await run(
+        "clang",
+        ...["-target", "bpf", "-mcpu=v3", "-O2", "-g", "-std=gnu11", "-Wno-unused-parameter"],
+        ...["-I", join(root, "native"), "-I", join(libbpf.trim(), "include")],
+        ...["-c", join(here, "differential/ublk_driver.bpf.c"), "-o", object],
+      );
+      expect(made.status, made.stderr).toBe(0);
+      const { status, stderr } = await differential(
+        program,
+        ...["--cases", "0", "--hostile", "0", "--loads", "80", "--ublk-driver", object],
+      );
+      expect(status, mutant.join("  ")).toBe(1);
+      expect(stderr, mutant.join("  ")).toContain("DISAGREEMENT of engine ublk-bpf");
+    }
+  });
 });
 
 type Mutant = [file: string, from: string, to: string];
@@ -162,7 +190,20 @@ const MUTANTS: Mutant[] = [
   ["bpf/map_request.h", "plan->nr_pieces = at + 1", "plan->nr_pieces = at + (at < 2)"],
 ];
 
-async function compileMutant(number: number, [file, from, to]: Mutant): Promise<string> {
+const UBLK_MUTANTS: Mutant[] = [
+  ["bpf/ublk_queue.h", "done + piece->buffer", "piece->buffer"],
+  ["bpf/ublk_queue.h", "t->bytes = done;", "t->bytes = done + 512;"],
+  ["bpf/ublk_queue.h", "t->error = 0;", ""],
+  ["bpf/ublk_queue.h", "t->pending = 1;", "t->pending = 2;"],
+  ["bpf/ublk_queue.h", "if (result != (long)aio->bytes) fail(t, result);", ""],
+  ["bpf/ublk_queue.h", "if (writes && leaf->nowhere) return;", ""],
+  ["bpf/ublk_queue.h", "op == UBLK_IO_OP_WRITE && constants.read_only", "0"],
+  ["bpf/ublk_queue.h", "offset + done, length - done", "offset, length - done"],
+  ["bpf/ublk_queue.h", "length > constants.size_bytes - offset", "0"],
+];
+
+/** A copy of the core and of the programs with one mistake in it. */
+function mutate(number: number, [file, from, to]: Mutant): string {
   const root = join(folder, String(number));
   for (const room of ["core", "bpf"]) {
     cpSync(join(project, "native", room), join(root, "native", room), { recursive: true });
@@ -173,6 +214,11 @@ async function compileMutant(number: number, [file, from, to]: Mutant): Promise<
   const text = readFileSync(path, "utf8");
   expect(text.split(from).length, `${file} has one "${from}"`).toBe(2);
   writeFileSync(path, text.replace(from, to));
+  return root;
+}
+
+async function compileMutant(number: number, mutant: Mutant): Promise<string> {
+  const root = mutate(number, mutant);
   const made = await run("bash", join(root, "native/bpf/compile.sh"), "walk", join(root, "walk_object.h"));
   expect(made.status, made.stderr).toBe(0);
   return join(root, "walk_object.o");

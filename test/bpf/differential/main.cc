@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "check.h"
+#include "ublk.h"
 #include "vectors.h"
 
 using namespace us::differential;
@@ -20,7 +21,7 @@ using nlohmann::json;
 namespace {
 
 struct Options {
-    std::string object, ublk_object;
+    std::string object, ublk_object, ublk_driver;
     std::vector<std::string> vectors;
     uint64_t cases = 1'000'000, loads = 100, hostile = 100'000, hostile_loads = 10, seed = 1;
     Plant plant;
@@ -81,6 +82,7 @@ class Differential {
              hostile_pieces_ = 0, hostile_bad_ = 0;
     uint64_t redirected_ = 0, pieces_ = 0, deepest_ = 0, frozen_cases_ = 0;
     Bpf::Info largest_[2];
+    UblkReport ublk_;
     std::string ublk_bpf_ = "not asked for";
 };
 
@@ -299,6 +301,11 @@ void Differential::hostile_tables() {
 void Differential::ublk_programs() {
     if (!options_.ublk_object.empty())
         ublk_bpf_ = load_ublk_programs(options_.ublk_object) ? "loaded" : "absent";
+    if (!options_.ublk_driver.empty()) try {
+            ublk_ = check_ublk(options_.ublk_driver, random_, options_.loads);
+        } catch (const std::runtime_error &error) {
+            throw Failed("--seed " + std::to_string(options_.seed) + ": " + error.what());
+        }
 }
 
 json Differential::report() const {
@@ -314,6 +321,14 @@ json Differential::report() const {
     }
     return {{"seed", options_.seed},
             {"ublkBpf", ublk_bpf_},
+            {"ublk",
+             {{"requests", ublk_.requests},
+              {"pieces", ublk_.pieces},
+              {"toServer", ublk_.to_server},
+              {"cut", ublk_.cut},
+              {"failed", ublk_.failed},
+              {"verifiedInsns", ublk_.verified_insns},
+              {"jitedBytes", ublk_.jited_bytes}}},
             {"cases", cases_},
             {"frozenCases", frozen_cases_},
             {"bySector", by_sector_},
@@ -345,7 +360,8 @@ Options read_options(int argc, char **argv) {
     auto misuse = [] {
         throw std::invalid_argument(
             "usage: differential --object WALK.O [--cases N] [--loads N] [--hostile N] "
-            "[--hostile-loads N] [--seed N] [--vectors FILE]… [--ublk-object UBLK.O] [--plant ENGINE]");
+            "[--hostile-loads N] [--seed N] [--vectors FILE]… [--ublk-object UBLK.O] [--ublk-driver "
+            "DRIVER.O] [--plant ENGINE]");
     };
     for (int i = 1; i < argc; i += 2) {
         std::string name = argv[i];
@@ -355,6 +371,8 @@ Options read_options(int argc, char **argv) {
             options.object = value;
         else if (name == "--ublk-object")
             options.ublk_object = value;
+        else if (name == "--ublk-driver")
+            options.ublk_driver = value;
         else if (name == "--vectors")
             options.vectors.push_back(value);
         else if (name == "--plant")
