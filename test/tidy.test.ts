@@ -163,6 +163,9 @@ describe("one stem per layer", () => {
   it.each(stems)("%s has its place in every wing", (stem) => {
     expect(files).toContain(`src/layers/${stem}.ts`);
     expect(files).toContain(`stacks/${stem}.yaml`);
+    // Layers that place nothing share one file of vectors.
+    const maps = files.includes(`native/core/${stem}.h`);
+    expect(files).toContain(`test/vectors/${maps ? stem : "leaves"}.json`);
   });
 });
 

@@ -19,7 +19,7 @@ extern const volatile struct us_loop_config config;
 /* Branches on layers that this stack has not are gone once the verifier has seen the frozen words. */
 #define US_USES(type) (config.types >> (type)&1)
 
-#include "core/walk.h"
+#include "bpf/map_request.h"
 
 const volatile struct us_loop_config config = {};
 const volatile struct us_loop_leaf leaves[US_MAX_LAYERS] = {};
@@ -55,6 +55,12 @@ struct ring {
 
 #define RING_BYTES (config.cq_cqes + config.cq_entries * sizeof(struct io_uring_cqe))
 #define WORD(ring, at) (*(volatile us_u32 *)((ring)->words + (at)))
+
+US_INLINE const struct us_table *us_table_of(void) {
+    const struct us_table *constants = (const struct us_table *)&table;
+    __asm__ volatile("" : "+r"(constants)); /* or the compiler takes the zeros above for the words */
+    return constants;
+}
 
 US_INLINE struct us_loop_tag *tag_of(us_u32 tag) {
     return &tags[US_BOUND(tag, US_LOOP_MAX_TAGS)];
@@ -183,16 +189,8 @@ US_INLINE void place(struct ring *r, us_u32 tag, struct us_loop_tag *t, const st
     t->pending++;
 }
 
-/* Most passes that lead from one piece to the next; a chain of so many redirects the request. */
-#define PASSES (US_LOOP_MAX_PIECES * 4 + US_MAX_DEPTH * 4)
-
-/* A function of its own: the verifier follows it once, with whatever words, rather than for each pass of the
- * loop. */
-__noinline __weak int pass(const struct us_live *live) {
-    const struct us_table *constants = (const struct us_table *)&table;
-    __asm__ volatile("" : "+r"(constants)); /* or the compiler takes the zeros above for the words */
-    return live ? us_walk_pass(&walk, constants, live, &piece) : US_WALK_BAD;
-}
+/* So many always lead through so many pieces: in a deep stack a piece takes three passes a level. */
+#define PASSES (US_LOOP_MAX_PIECES * US_WALK_PASSES)
 
 US_INLINE void walk_request(struct ring *r, us_u32 tag, struct us_loop_tag *t, us_u64 offset, us_u64 length,
                             int fua) {
@@ -205,7 +203,7 @@ US_INLINE void walk_request(struct ring *r, us_u32 tag, struct us_loop_tag *t, u
         config.tracked ? (const struct us_live *)(r->region + config.live_offset) : &unused;
     us_walk_begin(&walk, config.root, t->op, offset, length);
     bpf_repeat(PASSES) {
-        int result = pass(live);
+        int result = us_pass(&walk, live, &piece);
         if (result == US_WALK_ON) continue;
         if (result == US_WALK_END) return;
         if (result == US_WALK_PIECE && t->pending <= US_LOOP_MAX_PIECES) {

@@ -61,6 +61,12 @@ US_INLINE void us_walk_begin(struct us_walk *walk, us_u32 layer, us_u32 op, us_u
     us_walk_push(walk, layer, offset, length, 0);
 }
 
+/* Whether what goes to all children leaves this one out. */
+US_INLINE int us_walk_skips(const struct us_live *live, us_u32 index, us_u32 op, us_u32 child) {
+    return US_USES(US_TYPE_MIRROR) && op != US_OP_READ && op != US_OP_CACHE &&
+           !(US_READ_ONCE(live->layers[index].writable) >> (child & 31) & 1);
+}
+
 /* Each pass pushes, pops or asks once: two per level are enough to reach the next piece, and a fan-out may
  * skip all but one of its children at each level. */
 #define US_WALK_PASSES (US_MAX_DEPTH * (US_MAX_CHILDREN + 3))
@@ -85,9 +91,7 @@ US_INLINE enum us_walk_result us_walk_pass(struct us_walk *walk, const struct us
     }
     if (frame->fan_next < frame->fan_end) {
         us_u32 child = frame->fan_next++;
-        int skipped = US_USES(US_TYPE_MIRROR) && walk->op != US_OP_READ && walk->op != US_OP_CACHE &&
-                      !(US_READ_ONCE(live->layers[index].writable) >> (child & 31) & 1);
-        if (skipped) return US_WALK_ON;
+        if (us_walk_skips(live, index, walk->op, child)) return US_WALK_ON;
         us_u32 link = US_BOUND(layer->first_link + child, US_MAX_LINKS);
         if (walk->depth >= US_MAX_DEPTH) return US_WALK_BAD;
         us_walk_push(walk, table->links[link].layer, frame->fan_offset, frame->fan_bytes, frame->fan_buffer);

@@ -51,6 +51,23 @@ it("compiles as BPF without a warning", () => {
   expect(symbols(elf).filter(({ kind }) => kind === 2)).toEqual([{ name: "run", kind: 2 }]);
 });
 
+/** What each program must hold, by section: libbpf tells by these names what it is. */
+const SECTIONS = {
+  loop: ["struct_ops.s/loop_step", ".struct_ops.link"],
+  ublk: ["struct_ops.s/queue_io_cmd_daemon", "struct_ops/bpf_aio_complete_cb", ".struct_ops.link"],
+  walk: ["syscall"],
+};
+
+it.each(Object.entries(SECTIONS))("compiles %s.bpf.c without a warning", (name, sections) => {
+  execFileSync("bash", [join(native, "bpf/compile.sh"), name, join(folder, `${name}_object.h`)], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const elf = readFileSync(join(folder, `${name}_object.o`));
+  expect(elf.readUInt16LE(18)).toBe(247);
+  const text = elf.toString("latin1");
+  for (const section of [...sections, ".BTF", "license"]) expect(text).toContain(`${section}\0`);
+});
+
 /** Symbols of a little-endian ELF64 file, by name and kind (2: a function). */
 function symbols(elf: Buffer): { name: string; kind: number }[] {
   const sections = Number(elf.readBigUInt64LE(40));

@@ -30,6 +30,7 @@ beforeAll(async () => {
   results = mkdtempSync(join(build, "vm-results-"));
   // Here and not in the machine, which would take ten times as long.
   await run("bash", [join(here, "../../native/build-sanitized.sh")]);
+  await run("bash", [join(here, "../bpf/differential/build.sh")]);
   const scripts = cases.map((name) => join(here, "cases", name));
   const command = ["bash", join(here, "guest-runner.sh"), results, ...scripts];
   const child = spawn(

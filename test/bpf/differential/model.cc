@@ -1,0 +1,160 @@
+#include "model.h"
+
+#include <algorithm>
+#include <span>
+
+namespace us::differential {
+
+uint64_t Model::walks = 0;
+
+namespace {
+
+constexpr uint64_t MIB = 1 << 20;
+
+bool is_member(uint32_t set, size_t child) {
+    return set >> child & 1;
+}
+
+// The member that reads of one MiB go to: always the same, and neighbours spread.
+uint32_t balanced(const Words &words, uint64_t offset) {
+    std::vector<uint32_t> members;
+    for (uint32_t child = 0; child < 32; child++)
+        if (is_member(words.readable, child)) members.push_back(child);
+    uint64_t mixed = offset / MIB * 0x9E3779B97F4A7C15;
+    return members[static_cast<uint32_t>(mixed >> 33) % members.size()];
+}
+
+bool has_one(uint32_t set) {
+    return set != 0 && (set & (set - 1)) == 0;
+}
+
+bool reads(us_op op) {
+    return op == US_OP_READ || op == US_OP_CACHE;
+}
+
+} // namespace
+
+// `whole`: part of something that stands or falls as one.
+void Model::add(uint32_t index, uint64_t offset, uint64_t length, uint64_t buffer, bool redirected,
+                bool whole) {
+    pieces_.push_back({index, offset, length, buffer, redirected});
+    if (!whole) ends_.push_back(pieces_.size());
+}
+
+void Model::linear(const Layer &layer, uint64_t offset, uint64_t length, uint64_t buffer, bool whole) {
+    uint64_t begin = 0;
+    for (uint32_t child : layer.children) {
+        uint64_t end = begin + stack_[child].size;
+        uint64_t low = std::max(begin, offset), high = std::min(end, offset + length);
+        if (low < high) range(child, low - begin, high - low, buffer + low - offset, whole);
+        begin = end;
+    }
+}
+
+void Model::stripe(const Layer &layer, uint64_t offset, uint64_t length, uint64_t buffer, bool whole) {
+    uint64_t width = layer.children.size(), last = (offset + length - 1) / layer.chunk;
+    for (uint64_t chunk = offset / layer.chunk; chunk <= last; chunk++) {
+        uint64_t low = std::max(chunk * layer.chunk, offset);
+        uint64_t high = std::min((chunk + 1) * layer.chunk, offset + length);
+        range(layer.children[chunk % width], chunk / width * layer.chunk + low % layer.chunk, high - low,
+              buffer + low - offset, whole);
+    }
+}
+
+void Model::mirror(uint32_t index, uint64_t offset, uint64_t length, uint64_t buffer, bool whole) {
+    const Layer &layer = stack_[index];
+    const Words &words = layer.words;
+    if (reads(op_)) {
+        if (words.readable == 0) return add(index, offset, length, buffer, true, whole);
+        for (uint64_t low = offset; low < offset + length;) {
+            uint64_t next = has_one(words.readable) ? offset + length : (low / MIB + 1) * MIB;
+            uint64_t high = std::min(next, offset + length);
+            range(layer.children[balanced(words, low)], low, high - low, buffer + low - offset, whole);
+            low = high;
+        }
+        return;
+    }
+    bool touches = offset < words.window_end && offset + length > words.window_start;
+    if (words.writable == 0 || !words.open || touches) return add(index, offset, length, buffer, true, whole);
+    bool together = whole || layer.children.size() > 1;
+    for (size_t child = 0; child < layer.children.size(); child++)
+        if (is_member(words.writable, child)) range(layer.children[child], offset, length, buffer, together);
+    if (together && !whole) ends_.push_back(pieces_.size());
+}
+
+void Model::range(uint32_t index, uint64_t offset, uint64_t length, uint64_t buffer, bool whole) {
+    const Layer &layer = stack_[index];
+    switch (layer.type) {
+    case US_TYPE_LINEAR:
+        return linear(layer, offset, length, buffer, whole);
+    case US_TYPE_STRIPE:
+        return stripe(layer, offset, length, buffer, whole);
+    case US_TYPE_MIRROR:
+        return mirror(index, offset, length, buffer, whole);
+    default:
+        return add(index, offset, length, buffer, false, whole);
+    }
+}
+
+void Model::flush(uint32_t index) {
+    const Layer &layer = stack_[index];
+    if (is_leaf(layer)) return add(index, 0, 0, 0, false, true);
+    bool mirrored = layer.type == US_TYPE_MIRROR;
+    if (mirrored && layer.words.writable == 0) return add(index, 0, 0, 0, true, true);
+    for (size_t child = 0; child < layer.children.size(); child++)
+        if (!mirrored || is_member(layer.words.writable, child)) flush(layer.children[child]);
+}
+
+Answer Model::walk(const Request &request) {
+    walks++;
+    pieces_.clear();
+    ends_.clear();
+    op_ = request.op;
+    if (op_ == US_OP_FLUSH) {
+        flush(request.root);
+        ends_.push_back(pieces_.size());
+    } else {
+        range(request.root, request.offset, request.length, 0, false);
+    }
+    return {End::end, pieces_};
+}
+
+Answer Model::heads(const Request &request, size_t most) {
+    Answer answer = walk(request);
+    size_t begin = 0;
+    for (size_t end : ends_) {
+        bool redirects =
+            std::ranges::any_of(std::span(pieces_).subspan(begin, end - begin), &Piece::redirected);
+        if (redirects || end - begin > most) {
+            answer.end = End::redirect;
+            answer.pieces.resize(begin);
+            return answer;
+        }
+        begin = end;
+    }
+    return answer;
+}
+
+void Model::places(uint32_t index, us_op op, uint64_t offset, std::vector<Place> &out) const {
+    const Layer &layer = stack_[index];
+    if (is_leaf(layer)) {
+        out.push_back({index, offset, false});
+    } else if (layer.type == US_TYPE_LINEAR) {
+        size_t child = 0;
+        while (offset >= stack_[layer.children[child]].size)
+            offset -= stack_[layer.children[child++]].size;
+        places(layer.children[child], op, offset, out);
+    } else if (layer.type == US_TYPE_STRIPE) {
+        uint64_t chunk = offset / layer.chunk, width = layer.children.size();
+        places(layer.children[chunk % width], op, chunk / width * layer.chunk + offset % layer.chunk, out);
+    } else if (reads(op) ? layer.words.readable == 0 : layer.words.writable == 0 || !layer.words.open) {
+        out.push_back({index, offset, true});
+    } else if (reads(op)) {
+        places(layer.children[balanced(layer.words, offset)], op, offset, out);
+    } else {
+        for (size_t child = 0; child < layer.children.size(); child++)
+            if (is_member(layer.words.writable, child)) places(layer.children[child], op, offset, out);
+    }
+}
+
+} // namespace us::differential

@@ -1,0 +1,293 @@
+#include "stack.h"
+
+#include <algorithm>
+#include <bit>
+#include <sstream>
+
+namespace us::differential {
+
+namespace {
+
+constexpr uint64_t SECTOR = 512;
+constexpr const char *TYPES[] = {"null", "file", "block", "linear", "stripe", "mirror"};
+constexpr const char *OPS[] = {"read", "write", "flush", "discard", "write-zeroes", "cache"};
+constexpr const char *ENDS[] = {"end", "redirect", "bad", "full", "unasked", "refused"};
+
+uint64_t floor_to(uint64_t value, uint64_t unit) {
+    return value / unit * unit;
+}
+
+// Grows the layer and all below it, parents first.
+uint32_t grow(Random &random, Stack &stack, uint32_t levels, size_t most, uint32_t shared) {
+    auto index = static_cast<uint32_t>(stack.size());
+    stack.emplace_back();
+    if (levels <= 1 || stack.size() >= most || (index > 0 && random.one_in(3))) {
+        stack[index].type = static_cast<us_type>(random.below(US_TYPE_BLOCK + 1));
+        uint64_t sectors[] = {random.between(1, 64), random.between(128, 4096),
+                              random.between(1 << 10, 1 << 20), random.between(1, uint64_t{1} << 33)};
+        stack[index].size = sectors[random.below(4)] * SECTOR;
+        return index;
+    }
+    stack[index].type = static_cast<us_type>(US_TYPE_LINEAR + random.below(3));
+    uint64_t members = random.one_in(12) ? random.between(1, US_MAX_CHILDREN) : random.between(1, 4);
+    bool wide = members > 4;
+    std::vector<uint32_t> children;
+    for (uint64_t m = 0; m < members && (m == 0 || stack.size() < most); m++)
+        children.push_back(grow(random, stack, wide ? 1 : levels - 1, most, shared));
+    if (shared && children.size() < US_MAX_CHILDREN && random.one_in(6)) children.push_back(shared);
+    stack[index].children = std::move(children);
+    return index;
+}
+
+uint64_t links(const Stack &stack) {
+    uint64_t sum = 0;
+    for (const Layer &layer : stack)
+        sum += layer.children.size();
+    return sum;
+}
+
+uint64_t smallest_child(const Stack &stack, const Layer &layer) {
+    uint64_t smallest = UINT64_MAX;
+    for (uint32_t child : layer.children)
+        smallest = std::min(smallest, stack[child].size);
+    return smallest;
+}
+
+void settle_layer(const Stack &stack, Layer &layer) {
+    uint64_t smallest = smallest_child(stack, layer);
+    if (layer.type == US_TYPE_MIRROR) layer.size = smallest;
+    if (layer.type == US_TYPE_STRIPE) layer.size = floor_to(smallest, layer.chunk) * layer.children.size();
+    if (layer.type == US_TYPE_LINEAR) {
+        layer.size = 0;
+        for (uint32_t child : layer.children)
+            layer.size += stack[child].size;
+    }
+}
+
+// A layer need not use all that its children hold.
+void shrink(Random &random, const Stack &stack, Layer &layer) {
+    uint64_t unit = layer.type == US_TYPE_STRIPE ? layer.chunk * layer.children.size() : SECTOR;
+    uint64_t least = layer.type == US_TYPE_LINEAR ? layer.size - stack[layer.children.back()].size : 0;
+    layer.size = least + random.between(1, (layer.size - least) / unit) * unit;
+}
+
+} // namespace
+
+bool is_leaf(const Layer &layer) {
+    return layer.type <= US_TYPE_BLOCK;
+}
+
+bool settle(Stack &stack) {
+    for (size_t i = stack.size(); i-- > 0;)
+        if (!is_leaf(stack[i])) {
+            settle_layer(stack, stack[i]);
+            if (stack[i].size == 0) return false;
+        }
+    return true;
+}
+
+Stack random_stack(Random &random) {
+    for (;;) {
+        Stack stack;
+        // The shared leaf comes last in the end, since children stand behind their parents.
+        constexpr uint32_t SHARED = UINT32_MAX;
+        bool shares = random.one_in(3);
+        grow(random, stack, static_cast<uint32_t>(random.between(1, US_MAX_DEPTH)),
+             random.one_in(4) ? US_MAX_LAYERS - 1 : random.between(1, 24), shares ? SHARED : 0);
+        if (shares) {
+            for (Layer &layer : stack)
+                std::ranges::replace(layer.children, SHARED, static_cast<uint32_t>(stack.size()));
+            stack.emplace_back().size = random.between(8, 4096) * SECTOR;
+        }
+        if (stack.size() > US_MAX_LAYERS || links(stack) > US_MAX_LINKS) continue;
+        for (size_t i = stack.size(); i-- > 0;) {
+            Layer &layer = stack[i];
+            if (is_leaf(layer)) continue;
+            if (layer.type == US_TYPE_STRIPE) {
+                auto largest = static_cast<uint64_t>(std::bit_width(smallest_child(stack, layer)) - 1);
+                layer.chunk = uint64_t{1} << random.between(9, std::min<uint64_t>(largest, 22));
+            }
+            settle_layer(stack, layer);
+            if (random.one_in(6)) shrink(random, stack, layer);
+        }
+        return stack;
+    }
+}
+
+void random_words(Random &random, Stack &stack) {
+    bool windows = random.one_in(3);
+    for (Layer &layer : stack) {
+        if (layer.type != US_TYPE_MIRROR) continue;
+        auto all = static_cast<uint32_t>((uint64_t{1} << layer.children.size()) - 1);
+        Words &words = layer.words;
+        words = {};
+        words.readable = random.one_in(3) ? all : static_cast<uint32_t>(random.next()) & all;
+        if (!words.readable && !random.one_in(8)) words.readable = 1;
+        words.writable =
+            random.one_in(2) ? all : words.readable | (static_cast<uint32_t>(random.next()) & all);
+        words.open = !random.one_in(8);
+        if (windows && random.one_in(2)) {
+            uint64_t sectors = layer.size / SECTOR;
+            words.window_start = random.below(sectors) * SECTOR;
+            words.window_end =
+                std::min(words.window_start + random.between(1, 2048) * SECTOR, sectors * SECTOR);
+        }
+    }
+}
+
+Request random_request(Random &random, const Stack &stack) {
+    static constexpr us_op MIX[] = {US_OP_READ,  US_OP_READ,  US_OP_READ,    US_OP_READ,         US_OP_WRITE,
+                                    US_OP_WRITE, US_OP_WRITE, US_OP_DISCARD, US_OP_WRITE_ZEROES, US_OP_CACHE};
+    Request request;
+    request.root = random.one_in(2) ? 0 : static_cast<uint32_t>(random.below(stack.size()));
+    if (random.one_in(20)) {
+        request.op = US_OP_FLUSH;
+        return request;
+    }
+    request.op = MIX[random.below(std::size(MIX))];
+    const Layer &layer = stack[request.root];
+    uint64_t sectors = layer.size / SECTOR, start = random.below(sectors), near = random.below(8);
+    // Bounds are where mistakes live: the ends, of children, of chunks, of what a mirror balances.
+    uint64_t bounds[] = {0, sectors,
+                         layer.chunk ? start / (layer.chunk / SECTOR) * (layer.chunk / SECTOR) : start,
+                         start / 2048 * 2048, 0};
+    if (layer.type == US_TYPE_LINEAR)
+        for (uint64_t c = random.below(layer.children.size()); c-- > 0;)
+            bounds[4] += stack[layer.children[c]].size / SECTOR;
+    if (!random.one_in(3)) {
+        uint64_t bound = bounds[random.below(std::size(bounds))];
+        start = std::min(bound > near ? bound - near : bound, sectors - 1);
+    }
+    uint64_t lengths[] = {random.between(1, 8), random.between(1, 8), random.between(1, 512)};
+    uint64_t length = random.one_in(24) ? random.between(1, sectors) : lengths[random.below(3)];
+    request.offset = start * SECTOR;
+    request.length = std::min(length, sectors - start) * SECTOR;
+    return request;
+}
+
+us_table hostile_table(Random &random) {
+    us_table table;
+    for (size_t i = 0; i < sizeof table / sizeof(uint64_t); i++) {
+        uint64_t noise = random.next();
+        __builtin_memcpy(reinterpret_cast<char *>(&table) + i * sizeof noise, &noise, sizeof noise);
+    }
+    // Plausible words among the noise lead deeper than noise does, up to cycles.
+    uint64_t noise_in = random.between(1, 16);
+    for (us_layer &layer : table.layers) {
+        if (!random.one_in(noise_in)) layer.type = static_cast<us_u16>(random.below(8));
+        if (!random.one_in(noise_in)) layer.nr_children = static_cast<us_u16>(random.below(5));
+        if (!random.one_in(noise_in)) layer.size = random.next() >> random.below(60);
+        if (!random.one_in(noise_in)) layer.param[0] = random.between(0, 24);
+    }
+    for (us_link &link : table.links)
+        if (!random.one_in(noise_in)) {
+            link.layer = static_cast<us_u32>(random.below(80));
+            link.start = random.one_in(2) ? 0 : random.next() >> random.below(64);
+        }
+    return table;
+}
+
+us_live hostile_live(Random &random) {
+    us_live live;
+    for (us_live_layer &layer : live.layers)
+        layer = {static_cast<us_u32>(random.next()),   static_cast<us_u32>(random.next()),
+                 static_cast<us_u32>(random.below(4)), static_cast<us_u32>(random.next()),
+                 random.next() >> random.below(64),    random.next() >> random.below(64)};
+    return live;
+}
+
+Request hostile_request(Random &random) {
+    Request request;
+    request.root = static_cast<uint32_t>(random.one_in(8) ? random.next() : random.below(64));
+    request.op = static_cast<us_op>(random.one_in(2) ? random.below(2) : random.below(8));
+    request.offset = random.next() >> random.below(64);
+    request.length = random.next() >> random.below(64);
+    if (!random.one_in(4)) { // of sectors, and no longer than the driver would ask for
+        request.offset &= ~uint64_t{511};
+        request.length = request.length % (1 << 20) / 512 * 512;
+    }
+    return request;
+}
+
+us_table table_of(const Stack &stack) {
+    us_table table{};
+    table.nr_layers = static_cast<us_u32>(stack.size());
+    for (size_t i = 0; i < stack.size(); i++) {
+        const Layer &layer = stack[i];
+        us_layer &out = table.layers[i];
+        out.size = layer.size;
+        out.type = static_cast<us_u16>(layer.type);
+        out.first_link = static_cast<us_u16>(table.nr_links);
+        out.nr_children = static_cast<us_u16>(layer.children.size());
+        if (layer.chunk) out.param[0] = static_cast<uint64_t>(std::countr_zero(layer.chunk));
+        uint64_t start = 0;
+        for (uint32_t child : layer.children) {
+            us_link &link = table.links[table.nr_links++];
+            link.layer = child;
+            if (layer.type == US_TYPE_LINEAR) link.start = start;
+            start += stack[child].size;
+        }
+    }
+    return table;
+}
+
+us_live live_of(const Stack &stack) {
+    us_live live{};
+    for (size_t i = 0; i < stack.size(); i++) {
+        const Words &words = stack[i].words;
+        if (stack[i].type == US_TYPE_MIRROR)
+            live.layers[i] = {words.readable,     words.writable,  words.open ? US_LIVE_WRITE_OPEN : 0, 0,
+                              words.window_start, words.window_end};
+        else
+            live.layers[i].readable = live.layers[i].writable = ~0u;
+    }
+    return live;
+}
+
+uint32_t types_of(const Stack &stack) {
+    uint32_t types = 0;
+    for (const Layer &layer : stack)
+        types |= 1u << layer.type;
+    return types;
+}
+
+std::string text_of(const Stack &stack) {
+    std::ostringstream out;
+    for (size_t i = 0; i < stack.size(); i++) {
+        const Layer &layer = stack[i];
+        out << "  layer " << i << ": " << TYPES[layer.type] << " of " << layer.size << " bytes";
+        if (layer.chunk) out << ", chunks of " << layer.chunk;
+        for (size_t c = 0; c < layer.children.size(); c++)
+            out << (c ? ", " : ", on ") << layer.children[c];
+        if (layer.type == US_TYPE_MIRROR)
+            out << std::hex << "; readable " << layer.words.readable << ", writable " << layer.words.writable
+                << std::dec << (layer.words.open ? ", open" : ", closed") << ", window "
+                << layer.words.window_start << ".." << layer.words.window_end;
+        out << "\n";
+    }
+    return out.str();
+}
+
+std::string text_of(const Request &request) {
+    std::ostringstream out;
+    out << OPS[request.op % std::size(OPS)] << " of layer " << request.root << " at " << request.offset
+        << ", " << request.length << " bytes";
+    return out.str();
+}
+
+std::string text_of(const Answer &answer) {
+    std::ostringstream out;
+    size_t shown = 0;
+    for (const Piece &piece : answer.pieces) {
+        if (shown++ == 8) {
+            out << "(" << answer.pieces.size() << " pieces) ";
+            break;
+        }
+        out << "[" << piece.layer << " at " << piece.offset << " +" << piece.length << " buffer "
+            << piece.buffer << (piece.redirected ? " redirected] " : "] ");
+    }
+    out << ENDS[static_cast<size_t>(answer.end)];
+    return out.str();
+}
+
+} // namespace us::differential
