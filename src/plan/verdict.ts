@@ -131,6 +131,7 @@ function fixedPart(before: Device, after: Device, id: number | null): string | n
   return null;
 }
 
+/** Whether settings change that the driver fixes with the device; engine and poll are a matter of its server. */
 function ublkSettings(before: UblkSettings, after: UblkSettings, id: number | null): boolean {
   const sameId = after.id === -1 || after.id === (id ?? before.id);
   return before.queues !== after.queues || before.depth !== after.depth || !sameId;
