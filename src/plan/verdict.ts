@@ -86,7 +86,7 @@ function judgeDevice(device: Device, seen: ObservedDevice, stays: Stays, options
       fixedPart(seen.table, device, seen.id) ??
       (stays(seen.table, device) ? null : "its bytes lie elsewhere");
     return obstacle === null
-      ? judge("reload", reloadImpact(device), "its layers change and its outside stays", changes)
+      ? judge("reload", reloadImpact(device), `${changedPart(changes)} and its outside stays`, changes)
       : judge("recreate", "interrupts", obstacle, changes);
   }
   if (seen.server !== "running") {
@@ -98,6 +98,11 @@ function judgeDevice(device: Device, seen: ObservedDevice, stays: Stays, options
   return seen.adopted
     ? judge("none", "none", "unchanged")
     : judge("adopt", "none", "runs unchanged, unwatched");
+}
+
+function changedPart(changes: readonly Change[]): string {
+  const isOfServer = changes.every(({ path }) => path.startsWith("ublk."));
+  return isOfServer ? "its server's settings change" : "its layers change";
 }
 
 /** Leaves whose paths now lead to another place, though the text is the same. */

@@ -156,7 +156,9 @@ describe("a change of the stack", () => {
     ] as const) {
       expect(steps(after, before)).toEqual(["reload safe (pause)"]);
       expect(blocks(after, before)).toEqual([]);
-      expect(plan(after, before).actions[0]?.changes.map((change) => change.path)).toEqual([path]);
+      const [action] = plan(after, before).actions;
+      expect(action?.reason).toBe("its server's settings change and its outside stays");
+      expect(action?.changes.map((change) => change.path)).toEqual([path]);
     }
   });
 
