@@ -60,7 +60,7 @@ const KERNEL = object("What the program in the kernel's io_uring loop did", {
   requests: integer("Requests answered without the server."),
   redirected: object("Requests that it left to the server, by reason", {
     operation: integer("Discard, write-zeroes, and what the program does not know."),
-    layer: integer("A layer had to decide, such as a mirror that copies or lost a member."),
+    layer: integer("A layer had to decide, such as a mirror before its first write or where it copies."),
     failure: integer("IO failed or came short."),
     buffer: integer("The driver could not register the request's pages."),
     size: integer("More pieces than the program keeps track of."),
@@ -70,7 +70,9 @@ const KERNEL = object("What the program in the kernel's io_uring loop did", {
   steps: integer("Runs of the program."),
   polls: integer("Runs that found nothing to do while polling."),
   programNs: nullable(
-    integer("Nanoseconds spent in the program; null unless sysctl kernel.bpf_stats_enabled is 1."),
+    integer(
+      "Nanoseconds spent in the program while sysctl kernel.bpf_stats_enabled was 1; null when it never was.",
+    ),
   ),
 });
 

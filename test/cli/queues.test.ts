@@ -54,10 +54,10 @@ describe("queues in the kernel", () => {
       kernel: kernel({ requests: 100, redirected, steps: 1, programNs: 150_000 }),
     });
     expect(linesOf(one).slice(2, -1)).toEqual([
-      "    done in the kernel: 100 requests (82%) in 1 run of the program, 150.0µs in all, 1.5µs for each request",
+      "    done in the kernel: 100 requests (82%) in 1 run of the program, 150.0µs while that was measured",
       "    left to the server: 21 requests",
       "      1 operation: discard or write-zeroes, which the server does",
-      "      2 layer: a layer had to think, as a mirror does while it copies or after it lost a member",
+      "      2 layer: a layer had to think, as a mirror does before its first write and where it copies",
       "      3 failure: IO failed or came short; the server tries again and counts the error",
       "      4 buffer: the driver could not lend the request's pages to the ring",
       "      5 size: split into more pieces than the program keeps track of",

@@ -184,7 +184,7 @@ describe("explain", () => {
         at /dev/ublkb3
         2 queues: engine uring-bpf, 1000 requests 23.8 requests per io_uring_enter
           why: requests are carried out in the kernel's io_uring loop
-          done in the kernel: 960 requests (96%) in 1400 runs of the program, 1.9ms in all, 2.0µs for each request
+          done in the kernel: 960 requests (96%) in 1400 runs of the program, 1.9ms while that was measured
           left to the server: 30 requests
             24 operation: discard or write-zeroes, which the server does
             6 failure: IO failed or came short; the server tries again and counts the error

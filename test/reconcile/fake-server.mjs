@@ -69,7 +69,12 @@ function worker() {
     if (path.includes(".no-engine.")) {
       say({
         ready: false,
-        error: { code: "engine-refused", message: "engine uring-bpf cannot serve: a test says so" },
+        error: {
+          code: "engine-refused",
+          message: "engine uring-bpf cannot serve: a test says so",
+          layer: "",
+          path: "",
+        },
       });
       process.exit(3);
     }

@@ -34,7 +34,7 @@ const COPY_MODES: Readonly<Record<string, string>> = {
 /** What a reason to leave a request to the server means for the one who runs the stack. */
 const REDIRECTIONS: Readonly<Record<keyof Redirected, string>> = {
   operation: "discard or write-zeroes, which the server does",
-  layer: "a layer had to think, as a mirror does while it copies or after it lost a member",
+  layer: "a layer had to think, as a mirror does before its first write and where it copies",
   failure: "IO failed or came short; the server tries again and counts the error",
   buffer: "the driver could not lend the request's pages to the ring",
   size: "split into more pieces than the program keeps track of",
@@ -100,9 +100,9 @@ function kernelLines({ requests, redirected, steps, programNs }: KernelStatus, {
   const time =
     programNs === null
       ? dim(" (sysctl kernel.bpf_stats_enabled=1 measures how long)")
-      : `, ${nanosText(programNs)} in all${requests === 0 ? "" : `, ${nanosText(programNs / requests)} for each request`}`;
+      : `, ${nanosText(programNs)} while that was measured`;
   return [
-    `    done in the kernel: ${countText(requests)} requests${share} in ${plural(steps, "run")} of the program${time}`,
+    `    done in the kernel: ${countText(requests)} requests${share} in ${countText(steps)} ${steps === 1 ? "run" : "runs"} of the program${time}`,
     `    left to the server: ${left === 0 ? "none" : `${countText(left)} requests`}`,
     ...REASONS.filter((reason) => redirected[reason] > 0).map(
       (reason) => `      ${countText(redirected[reason])} ${reason}: ${REDIRECTIONS[reason]}`,
