@@ -102,6 +102,9 @@ std::string last_words(const std::string &log) {
 } // namespace
 
 KernelProbe probe_kernel() {
+    // Such kernels refuse the ring or its memory already, in words that help nobody.
+    if (std::string missing = KernelProgram::missing_in_kernel(); !missing.empty())
+        return {false, missing, {}};
     try {
         load_and_attach();
         return {true, "the kernel takes the program of every layer type", {}};
