@@ -218,6 +218,11 @@ export const ERROR_GROUPS = {
       cure: "Nothing needs to be done: the stack is served fused, with the same data. Use a ublk export to have it layered.",
       exit: 2,
     },
+    "engine-without-ublk": {
+      title: "Engine uring-bpf needs ublk",
+      cure: "Nothing needs to be done: NBD is served by engine native, with the same data. Use a ublk export to have uring-bpf.",
+      exit: 2,
+    },
     "no-ublk": {
       title: "An export asks for ublk, and this host has no ublk driver",
       cure: "Load ublk_drv (modprobe ublk_drv; Linux 6.1 or newer), or use frontend: auto or nbd. `ublk-stack doctor` says more.",
@@ -315,6 +320,11 @@ export const ERROR_GROUPS = {
     "server-start": {
       title: "A server did not start",
       cure: "`ublk-stack logs NAME` holds its last words.",
+      exit: 1,
+    },
+    "engine-refused": {
+      title: "The engine that the file asks for cannot serve here",
+      cure: "The message says what is missing, `ublk-stack doctor` what to do about it. With engine: auto the stack is served by native until then. A running ublk device whose data is copied goes on copying: delete the stack and apply it again to have it served by uring-bpf.",
       exit: 1,
     },
     "server-died": {

@@ -97,8 +97,8 @@ describe("one-way streets of native", () => {
     core: ["core"],
     bpf: ["bpf", "core"],
     targets: ["targets", "core", "engine"],
-    engine: ["engine", "targets", "core"],
-    frontends: ["frontends", "engine", "core"],
+    engine: ["engine", "targets", "bpf", "core"],
+    frontends: ["frontends", "engine", "bpf", "core"],
     server: ["server", "frontends", "engine", "core"],
     addon: ["addon", "frontends", "engine", "core"],
   };

@@ -2,10 +2,12 @@
 /* The loop of one ublk queue in the kernel (io_uring's struct_ops io_uring_bpf_ops): requests are fetched,
  * mapped, carried out and committed without a return to user space.
  *
- *     FETCH ──▶ begin ──walk──▶ pieces: READ_FIXED, WRITE_FIXED, FSYNC ──▶ last one ended ──▶
- * COMMIT_AND_FETCH ──▶ … │                                                   │ └───────────────── REDIRECT,
- * failure ───────────────┴──▶ MSG_RING to the executor's ring │ COMMIT_AND_FETCH ◀── MSG_RING with the result
- * ◀── the native engine ◀───┘
+ *     FETCH ──▶ begin ──walk──▶ pieces: READ_FIXED, WRITE_FIXED, FSYNC ──▶ the last one ended
+ *                 │                                                          │       │
+ *                 └────────────────── REDIRECT, failure ─────────────────────┘       ▼
+ *                                         │ MSG_RING                           COMMIT_AND_FETCH ──▶ …
+ *                                         ▼                                          ▲
+ *                              the native engine's ring ──── MSG_RING, result ───────┘
  *
  * A request is here or at the executor, never at both. Whatever fails here is carried out again there, where
  * errors are told apart, logged and counted; so this program knows success and nothing else.

@@ -7,7 +7,10 @@
 #include <exception>
 #include <filesystem>
 
+#include <nlohmann/json.hpp>
+
 #include "engine/log.h"
+#include "frontends/ublk/kernel_probe.h"
 #include "server/options.h"
 #include "server/sandbox.h"
 #include "server/supervisor.h"
@@ -26,6 +29,14 @@ int serve(const us::Options &options) {
     return us::supervise({.run_dir = folder, .ready_fd = options.ready_fd}, worker);
 }
 
+int probe_engine() {
+    us::ublk::KernelProbe probe = us::ublk::probe_kernel();
+    nlohmann::json line = {
+        {"engine", "uring-bpf"}, {"works", probe.works}, {"reason", probe.reason}, {"log", probe.log}};
+    puts(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    return 0;
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -39,6 +50,8 @@ int main(int argc, char **argv) {
             return us::check_config(options->config);
         case us::Options::Mode::nbd_stdio:
             return us::run_nbd_stdio(options->config);
+        case us::Options::Mode::probe:
+            return probe_engine();
         case us::Options::Mode::serve:
             return serve(*options);
         }

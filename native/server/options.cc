@@ -15,6 +15,7 @@ namespace {
 constexpr const char *USAGE =
     "usage: ublk-stack-server --config FILE [--ready-fd N | --nbd-stdio]\n"
     "       ublk-stack-server --check-config FILE\n"
+    "       ublk-stack-server --probe-engine\n"
     "\n"
     "Serves one ublk device, or the NBD exports of one stack, and starts itself again when it\n"
     "dies. ublk-stack writes FILE and starts this program; SIGTERM stops it in an orderly way.\n"
@@ -23,6 +24,7 @@ constexpr const char *USAGE =
     "  --ready-fd N         write progress and readiness to descriptor N, as JSON lines\n"
     "  --nbd-stdio          serve one NBD client on standard input and output, then exit\n"
     "  --check-config FILE  load FILE, touch nothing, exit with 0 or 2\n"
+    "  --probe-engine       say as one line of JSON whether engine uring-bpf works here, exit with 0\n"
     "\n"
     "exit status: 0 asked to stop; 2 bad usage or config; 3 could not start; 1 anything else\n";
 
@@ -43,11 +45,14 @@ int parse_fd(const char *text) {
 } // namespace
 
 std::optional<Options> parse_options(int argc, char **argv, int &status) {
-    enum { CONFIG = 1, READY_FD, NBD_STDIO, CHECK, HELP };
-    static const option long_options[] = {
-        {"config", required_argument, nullptr, CONFIG}, {"ready-fd", required_argument, nullptr, READY_FD},
-        {"nbd-stdio", no_argument, nullptr, NBD_STDIO}, {"check-config", required_argument, nullptr, CHECK},
-        {"help", no_argument, nullptr, HELP},           {nullptr, 0, nullptr, 0}};
+    enum { CONFIG = 1, READY_FD, NBD_STDIO, CHECK, PROBE, HELP };
+    static const option long_options[] = {{"config", required_argument, nullptr, CONFIG},
+                                          {"ready-fd", required_argument, nullptr, READY_FD},
+                                          {"nbd-stdio", no_argument, nullptr, NBD_STDIO},
+                                          {"check-config", required_argument, nullptr, CHECK},
+                                          {"probe-engine", no_argument, nullptr, PROBE},
+                                          {"help", no_argument, nullptr, HELP},
+                                          {nullptr, 0, nullptr, 0}};
     Options options;
     for (int opt; (opt = getopt_long(argc, argv, "", long_options, nullptr)) != -1;) {
         switch (opt) {
@@ -68,6 +73,9 @@ std::optional<Options> parse_options(int argc, char **argv, int &status) {
             options.mode = Options::Mode::check;
             options.config = optarg;
             break;
+        case PROBE:
+            options.mode = Options::Mode::probe;
+            break;
         case HELP:
             fputs(USAGE, stdout);
             status = 0;
@@ -82,7 +90,7 @@ std::optional<Options> parse_options(int argc, char **argv, int &status) {
         status = bad_usage("unexpected argument");
         return std::nullopt;
     }
-    if (options.config.empty()) {
+    if (options.config.empty() && options.mode != Options::Mode::probe) {
         status = bad_usage("no --config given");
         return std::nullopt;
     }

@@ -7,7 +7,7 @@
 namespace us {
 
 struct Options {
-    enum class Mode { serve, check, nbd_stdio };
+    enum class Mode { serve, check, nbd_stdio, probe };
     Mode mode = Mode::serve;
     std::string config;
     int ready_fd = -1; // -1: nobody waits

@@ -14,7 +14,8 @@ function printCheck(check: Check, verbose: boolean, sink: Sink): void {
   const { colors } = sink;
   sink.line(`${levelText(check.level, colors)}  ${check.finding}`);
   if (check.cure !== undefined) sink.line(`      ${colors.cyan("cure:")} ${check.cure}`);
-  if (verbose && check.detail !== undefined) sink.line(`      ${colors.dim(check.detail)}`);
+  if (!verbose || check.detail === undefined) return;
+  for (const line of check.detail.split("\n")) sink.line(`      ${colors.dim(line.trimStart())}`);
 }
 
 export async function run({ options, terminal, env }: Invocation): Promise<ExitStatus> {

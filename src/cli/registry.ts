@@ -181,7 +181,7 @@ file says is left alone: no IO, no restart.`,
   },
   {
     name: "doctor",
-    summary: "look at this host: kernel, driver, limits, leftovers; with cures",
+    summary: "look at this host: kernel, driver, engines, limits, leftovers; with cures",
     group: "Program",
     arguments: [],
     options: [options.VERBOSE, options.outputOf(["json", "yaml"])],

@@ -52,6 +52,17 @@ export function place(spec: StackSpec, usage: Usage, host: Host): Placement {
     });
   }
 
+  if (spec.engine === "uring-bpf" && onUblk.size === 0) {
+    findings.push({
+      path: ["spec", "engine"],
+      at: "value",
+      code: "engine-without-ublk",
+      severity: "warning",
+      message: `stack "${spec.name}" is served by engine native: every export is on NBD, and uring-bpf serves ublk only`,
+      hint: "the data are the same either way",
+    });
+  }
+
   const exports = sorted.map((entry, index): PlacedExport => {
     const frontend = frontends[index] ?? "nbd";
     const shared = frontend === "nbd" && onUblk.has(entry.layer);

@@ -43,6 +43,9 @@ export interface UblkSettings {
   depth: number;
   /** The N of /dev/ublkbN, or -1 to let the driver choose. */
   id: number;
+  /** What the file asks for; the server says what is in effect. */
+  engine: "auto" | "native" | "uring-bpf";
+  poll: "auto" | "on" | "off";
 }
 
 export interface NbdSettings {

@@ -86,7 +86,7 @@ function judgeDevice(device: Device, seen: ObservedDevice, stays: Stays, options
       fixedPart(seen.table, device, seen.id) ??
       (stays(seen.table, device) ? null : "its bytes lie elsewhere");
     return obstacle === null
-      ? judge("reload", reloadImpact(device), "its layers change and its outside stays", changes)
+      ? judge("reload", reloadImpact(device), `${changedPart(changes)} and its outside stays`, changes)
       : judge("recreate", "interrupts", obstacle, changes);
   }
   if (seen.server !== "running") {
@@ -98,6 +98,11 @@ function judgeDevice(device: Device, seen: ObservedDevice, stays: Stays, options
   return seen.adopted
     ? judge("none", "none", "unchanged")
     : judge("adopt", "none", "runs unchanged, unwatched");
+}
+
+function changedPart(changes: readonly Change[]): string {
+  const isOfServer = changes.every(({ path }) => path.startsWith("ublk."));
+  return isOfServer ? "its server's settings change" : "its layers change";
 }
 
 /** Leaves whose paths now lead to another place, though the text is the same. */
@@ -131,6 +136,7 @@ function fixedPart(before: Device, after: Device, id: number | null): string | n
   return null;
 }
 
+/** Whether settings change that the driver fixes with the device; engine and poll are a matter of its server. */
 function ublkSettings(before: UblkSettings, after: UblkSettings, id: number | null): boolean {
   const sameId = after.id === -1 || after.id === (id ?? before.id);
   return before.queues !== after.queues || before.depth !== after.depth || !sameId;

@@ -167,11 +167,12 @@ function parseLine(text: string): ReadyLine {
 function startError({ stack, device }: ServerPlace, { error = {} }: ReadyLine): StackError {
   const code = error.code !== undefined && isErrorCode(error.code) ? error.code : "server-start";
   const message = error.message ?? "it gave no reason";
-  const facts = { stack, device, layer: error.layer, path: error.path };
-  const where =
-    error.layer === undefined ? `device "${device}"` : `layer "${error.layer}" of device "${device}"`;
+  // The server leaves both empty when it is not about one of its layers.
+  const [layer, path] = [error.layer || undefined, error.path || undefined];
+  const facts = { stack, device, layer, path };
+  const where = layer === undefined ? `device "${device}"` : `layer "${layer}" of device "${device}"`;
   // The server may have named the layer itself.
-  const what = error.layer === undefined ? message : message.replace(`layer "${error.layer}": `, "");
+  const what = layer === undefined ? message : message.replace(`layer "${layer}": `, "");
   return new StackError(code, `${where}: ${what}`, facts);
 }
 

@@ -56,16 +56,40 @@ const DEVICE = object("One server: a ublk device, or all NBD exports of the stac
   error: nullable(text("Why it is not ready, in the server's own words where it had some.")),
 });
 
+const KERNEL = object("What the program in the kernel's io_uring loop did", {
+  requests: integer("Requests answered without the server."),
+  redirected: object("Requests that it left to the server, by reason", {
+    operation: integer("Discard, write-zeroes, and what the program does not know."),
+    layer: integer("A layer had to decide, such as a mirror before its first write or where it copies."),
+    failure: integer("IO failed or came short."),
+    buffer: integer("The driver could not register the request's pages."),
+    size: integer("More pieces than the program keeps track of."),
+    flush: integer("Flushes and durable writes after a flush that failed."),
+  }),
+  enters: integer("Calls of io_uring_enter by the loop's thread: it stays inside."),
+  steps: integer("Runs of the program."),
+  polls: integer("Runs that found nothing to do while polling."),
+  programNs: nullable(
+    integer(
+      "Nanoseconds spent in the program while sysctl kernel.bpf_stats_enabled was 1; null when it never was.",
+    ),
+  ),
+});
+
 const QUEUE = object("One queue of a device", {
   device: text("Name of the device."),
   queue: integer("Its number."),
-  engine: text("What runs the mapping of requests: native."),
+  engine: oneOf("What carries out requests: a program in the kernel's io_uring loop, or the server.", [
+    "uring-bpf",
+    "native",
+  ]),
   reason: text("Why this engine and no other."),
   copyMode: text("auto-zero-copy, copy or nbd."),
   requests: integer("Requests served."),
   bytes: integer("Bytes moved."),
   inFlight: integer("Requests being served now."),
   enters: integer("Calls of io_uring_enter."),
+  kernel: nullable(KERNEL),
 });
 
 const LAYER = object("Counters of one layer since its server started", {
@@ -151,6 +175,7 @@ export type StackStatus = StatusItem["status"];
 export type ExportStatus = Static<typeof EXPORT>;
 export type DeviceStatus = Static<typeof DEVICE>;
 export type QueueStatus = Static<typeof QUEUE>;
+export type KernelStatus = Static<typeof KERNEL>;
 export type LayerStatus = Static<typeof LAYER>;
 export type MirrorStatus = Static<typeof MIRROR>;
 export type Condition = Static<typeof CONDITION>;

@@ -45,7 +45,13 @@ export function statusItem(input: StatusInput): StatusItem {
     exports: exportStatuses(stored, devices, input),
     devices,
     queues: reports.flatMap(({ device, report }) =>
-      report.queues.map((queue, index) => ({ device, queue: index, ...queue })),
+      report.queues.map((queue, index) => ({
+        device,
+        queue: index,
+        ...queue,
+        // A server of an earlier build does not speak of it.
+        kernel: queue.kernel ?? null,
+      })),
     ),
     layers: reports.flatMap(({ device, report }) => report.layers.map((layer) => ({ device, ...layer }))),
     mirrors,

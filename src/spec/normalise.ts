@@ -81,6 +81,7 @@ function normaliseExport(name: string, body: Export, mustBeReadOnly: boolean): E
       queues: ublk.queues ?? null,
       depth: given(ublk.depth),
       id: ublk.id ?? null,
+      poll: given(ublk.poll),
     },
     owner: account(body.owner),
     group: account(body.group),

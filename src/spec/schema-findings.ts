@@ -1,7 +1,8 @@
 /**
  * From ajv's errors to findings: one precise message for each mistake, and none for the echo of another.
  *
- * The schema itself carries the words: `errorMessage` is what was expected (editors show it too), `x-error` the code.
+ * The schema itself carries the words: `errorMessage` is what was expected (editors show it too), `x-error` the code,
+ * `x-refused` why a value that somebody may expect is not among the choices.
  */
 
 import type { ErrorObject } from "ajv/dist/2020.js";
@@ -196,6 +197,11 @@ const OTHER_BOOLEANS: ReadonlyMap<string, string> = new Map([
   ["off", "false"],
 ]);
 
+const SWITCHES: ReadonlyMap<string, string> = new Map([
+  ["true", "on"],
+  ["false", "off"],
+]);
+
 function wrongType({ value, schema, path }: Context): Said[] {
   const scalar = value !== null && typeof value !== "object";
   if (scalar && schema.enum !== undefined) return [badChoice(schema.enum as unknown[], value, schema, path)];
@@ -230,16 +236,23 @@ function otherType(value: unknown, kinds: readonly string[], schema: Schema): st
 
 function badChoice(choices: readonly unknown[], value: unknown, schema: Schema, path: DocPath): Said {
   const words = choices.map(String);
-  const switched = value === true ? "on" : value === false ? "off" : undefined;
+  const switched = SWITCHES.get(OTHER_BOOLEANS.get(String(value).toLowerCase()) ?? String(value));
   const suggestion =
     switched !== undefined && words.includes(switched) ? switched : nearest(String(value), words);
+  const hint = typeof value === "string" ? refusalOf(schema, value) : undefined;
   return {
     code: codeOf(schema, "bad-value"),
     message: `${describePlace(path)} cannot be ${describeValue(value)}`,
     expected: list(words),
     // With one choice there is nothing to be near to.
     ...(suggestion === undefined || words.length === 1 ? {} : { suggestion }),
+    ...(hint === undefined ? {} : { hint }),
   };
+}
+
+function refusalOf(schema: Schema, value: string): string | undefined {
+  const refused = new Map(Object.entries((schema["x-refused"] as Record<string, string> | undefined) ?? {}));
+  return refused.get(value);
 }
 
 function badText({ error, value, schema, path }: Context): Said[] {

@@ -65,13 +65,17 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
           "default": "fused"
         },
         "engine": {
-          "description": "What runs the mapping of requests. auto: the best that the kernel offers. native: user space, on io_uring.",
+          "description": "What carries out the requests of ublk devices. auto: uring-bpf where this host can, else native. native: the server, in user space on io_uring. uring-bpf: a BPF program in the kernel's io_uring loop, Linux 7.1 or newer; a host that cannot refuses the stack. NBD is always served by native.",
           "type": "string",
           "enum": [
             "auto",
-            "native"
+            "native",
+            "uring-bpf"
           ],
-          "default": "auto"
+          "default": "auto",
+          "x-refused": {
+            "ublk-bpf": "no released kernel has ublk_bpf_ops, which this engine would need"
+          }
         },
         "nbd": {
           "$ref": "#/$defs/nbd",
@@ -385,6 +389,16 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
           "minimum": 1,
           "maximum": 4096,
           "default": 128
+        },
+        "poll": {
+          "description": "Whether a queue of engine uring-bpf looks again for a while (50 µs) before it sleeps: less latency for more CPU. auto: only while requests come that fast. on: always. off: never. Without effect on engine native and on a host with one CPU.",
+          "type": "string",
+          "enum": [
+            "auto",
+            "on",
+            "off"
+          ],
+          "default": "auto"
         },
         "id": {
           "description": "The N of /dev/ublkbN. Left out: the driver chooses; /dev/ublk-stack/STACK/EXPORT is stable either way.",

@@ -69,9 +69,9 @@ export interface Spec {
    */
   compose?: "fused" | "layered";
   /**
-   * What runs the mapping of requests. auto: the best that the kernel offers. native: user space, on io_uring.
+   * What carries out the requests of ublk devices. auto: uring-bpf where this host can, else native. native: the server, in user space on io_uring. uring-bpf: a BPF program in the kernel's io_uring loop, Linux 7.1 or newer; a host that cannot refuses the stack. NBD is always served by native.
    */
-  engine?: "auto" | "native";
+  engine?: "auto" | "native" | "uring-bpf";
   /**
    * Where the stack's NBD server listens, if one of its exports is served over NBD.
    */
@@ -179,6 +179,10 @@ export interface Ublk {
    * Requests in flight for each queue.
    */
   depth?: number;
+  /**
+   * Whether a queue of engine uring-bpf looks again for a while (50 µs) before it sleeps: less latency for more CPU. auto: only while requests come that fast. on: always. off: never. Without effect on engine native and on a host with one CPU.
+   */
+  poll?: "auto" | "on" | "off";
   /**
    * The N of /dev/ublkbN. Left out: the driver chooses; /dev/ublk-stack/STACK/EXPORT is stable either way.
    */

@@ -23,10 +23,12 @@ import type {
   Size,
   Spec,
   StripeLayer,
+  Ublk,
 } from "./spec.gen.js";
 
 export type Compose = NonNullable<Spec["compose"]>;
 export type Engine = NonNullable<Spec["engine"]>;
+export type Poll = NonNullable<Ublk["poll"]>;
 export type Frontend = NonNullable<Export["frontend"]>;
 
 /** A value of the document as it is here: a size in bytes, members as names, everything else as it was. */
@@ -82,6 +84,7 @@ export interface ExportSpec {
     readonly depth: number;
     /** The N of /dev/ublkbN; null: the driver chooses. */
     readonly id: number | null;
+    readonly poll: Poll;
   };
   readonly owner: string | null;
   readonly group: string | null;

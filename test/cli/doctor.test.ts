@@ -5,37 +5,7 @@ import { type Check, examine } from "../../src/cli/doctor/checks.js";
 import type { HostFacts, UblkDevice } from "../../src/cli/doctor/facts.js";
 import { bugsOf, parseRelease } from "../../src/cli/doctor/kernel-bugs.js";
 import { cli, ESCAPE, onTerminal } from "./harness.js";
-
-const FEATURES = [
-  "SUPPORT_ZERO_COPY",
-  "AUTO_BUF_REG",
-  "USER_RECOVERY",
-  "USER_RECOVERY_REISSUE",
-  "CMD_IOCTL_ENCODE",
-];
-
-/** A host on which everything is as it should be. */
-const GOOD: HostFacts = {
-  program: { version: "1.2.3", node: "20.0.0", nativeBuilt: { known: true, value: true } },
-  kernelRelease: "7.3.4+deb13-cloud-amd64",
-  isRoot: true,
-  ublk: {
-    controlNode: true,
-    controlNodeUsable: true,
-    module: "present",
-    features: { known: true, value: FEATURES },
-    devices: { known: true, value: [] },
-  },
-  uring: { disabled: 0, probe: { known: true, value: { have: ["READ", "WRITE"], lack: [] } } },
-  bpf: { btf: true, uringOps: true, ublkOps: false },
-  limits: { memlockBytes: null, openFiles: 1_048_576 },
-  folders: {
-    run: { path: "/run/ublk-stack", fileSystem: "tmpfs", writable: true },
-    state: { path: "/var/lib/ublk-stack", fileSystem: "ext4", writable: true },
-  },
-  nbdClients: ["nbdcopy"],
-  controller: { known: true, value: { pid: 7, version: "1.2.3", sameBuild: true } },
-};
+import { DRIVER_FEATURES, GOOD_HOST } from "./hosts.js";
 
 const device = (more: Partial<UblkDevice>): UblkDevice => ({
   id: 0,
@@ -53,21 +23,23 @@ const found = (facts: HostFacts): string[] =>
 const check = (facts: HostFacts, id: string): Check | undefined =>
   examine(facts).find((one) => one.id === id);
 const withUblk = (more: Partial<HostFacts["ublk"]>): HostFacts => ({
-  ...GOOD,
-  ublk: { ...GOOD.ublk, ...more },
+  ...GOOD_HOST,
+  ublk: { ...GOOD_HOST.ublk, ...more },
 });
 
 describe("what doctor concludes", () => {
   it("finds nothing wrong where nothing is", () => {
-    expect(examine(GOOD).map(({ level, finding }) => `${level} ${finding}`)).toMatchInlineSnapshot(`
+    expect(examine(GOOD_HOST).map(({ level, finding }) => `${level} ${finding}`)).toMatchInlineSnapshot(`
       [
         "ok ublk-stack 1.2.3 on Node 20.0.0",
         "ok Linux 7.3.4+deb13-cloud-amd64",
         "ok ublk driver answers on /dev/ublk-control",
-        "ok 5 driver features, zero copy and recovery among them",
+        "ok 6 driver features, zero copy and recovery among them",
         "ok 0 ublk devices, none left over",
         "ok io_uring with 2 of 2 features that help",
-        "ok kernel BTF tells of io_uring_bpf_ops; stacks run in user space on io_uring (engine native)",
+        "ok engine native: available",
+        "ok engine uring-bpf: available",
+        "ok engine ublk-bpf: not available: the kernel has no ublk_bpf_ops, and no released one has",
         "ok locked memory: root has no limit",
         "ok open files: 1048576",
         "ok run folder /run/ublk-stack (tmpfs)",
@@ -80,16 +52,16 @@ describe("what doctor concludes", () => {
 
   it("gives a cure for everything that is not well", () => {
     const everythingWrong: HostFacts = {
-      program: { ...GOOD.program, nativeBuilt: { known: false, why: "not built" } },
+      program: { ...GOOD_HOST.program, nativeBuilt: { known: false, why: "not built" } },
       kernelRelease: "6.18.4-arch1-1",
       isRoot: false,
       ublk: {
-        ...GOOD.ublk,
+        ...GOOD_HOST.ublk,
         features: { known: true, value: ["CMD_IOCTL_ENCODE"] },
         devices: { known: true, value: [device({ id: 4, state: "quiesced", serverPid: null })] },
       },
       uring: { disabled: 1, probe: { known: false, why: "EPERM" } },
-      bpf: { btf: false, uringOps: false, ublkOps: false },
+      bpf: { ...GOOD_HOST.bpf, btf: false, uringOps: false },
       limits: { memlockBytes: 8 * 1024 * 1024, openFiles: 256 },
       folders: {
         run: { path: "/run/user/1/ublk-stack", fileSystem: "tmpfs", writable: false },
@@ -116,7 +88,7 @@ describe("what doctor concludes", () => {
 
   it("names the features that are missing, and what that costs", () => {
     const facts = withUblk({
-      features: { known: true, value: FEATURES.filter((name) => name !== "AUTO_BUF_REG") },
+      features: { known: true, value: DRIVER_FEATURES.filter((name) => name !== "AUTO_BUF_REG") },
     });
     expect(check(facts, "ublk-features")?.finding).toBe("the driver lacks AUTO_BUF_REG (data is copied)");
     expect(
@@ -141,22 +113,23 @@ describe("what doctor concludes", () => {
       kernelRelease: "6.18.4",
     };
     expect(examine(facts).filter(({ id }) => id.startsWith("kernel-bug"))).toEqual([]);
-    expect(found({ ...GOOD, kernelRelease: "6.18.4" })[0]).toMatch(
+    expect(found({ ...GOOD_HOST, kernelRelease: "6.18.4" })[0]).toMatch(
       /^bad: Linux 6\.18\.4: the first ublk device oopses/,
     );
   });
 
   it("tells io_uring switched off from io_uring forbidden", () => {
-    expect(found({ ...GOOD, uring: { disabled: 2, probe: { known: false, why: "EPERM" } } })).toEqual([
+    expect(found({ ...GOOD_HOST, uring: { disabled: 2, probe: { known: false, why: "EPERM" } } })).toEqual([
       "bad: io_uring is switched off → sysctl kernel.io_uring_disabled=0",
+      "bad: engine native: not available: it needs io_uring → make io_uring work first: its own line says how",
     ]);
-    expect(found({ ...GOOD, uring: { disabled: 0, probe: { known: false, why: "EPERM" } } })[0]).toContain(
-      "seccomp",
-    );
+    expect(
+      found({ ...GOOD_HOST, uring: { disabled: 0, probe: { known: false, why: "EPERM" } } })[0],
+    ).toContain("seccomp");
   });
 
   it("misses no NBD client where ublk does", () => {
-    expect(found({ ...GOOD, nbdClients: [] })).toEqual([]);
+    expect(found({ ...GOOD_HOST, nbdClients: [] })).toEqual([]);
     expect(found({ ...withUblk({ controlNodeUsable: false }), nbdClients: [] })[1]).toContain(
       "no NBD client",
     );

@@ -5,7 +5,7 @@ import { formatDuration, MAX_DURATION_MS, parseDuration } from "../../src/cli/co
 import { meansFile } from "../../src/cli/common/stack-files.js";
 import { renderTable } from "../../src/cli/common/table.js";
 import { wantsColor } from "../../src/cli/common/terminal.js";
-import { bytesText, countText, percentText, plural } from "../../src/cli/render/amounts.js";
+import { bytesText, countText, nanosText, percentText, plural } from "../../src/cli/render/amounts.js";
 
 describe("durations", () => {
   it.each([
@@ -69,6 +69,15 @@ describe("amounts", () => {
       "123k",
       "4.5M",
       "2.0G",
+    ]);
+  });
+  it("times", () => {
+    expect([0, 999, 1500, 12_300_000, 4.5e9].map(nanosText)).toEqual([
+      "0ns",
+      "999ns",
+      "1.5µs",
+      "12.3ms",
+      "4.5s",
     ]);
   });
   it("shares: 100% means done", () => {

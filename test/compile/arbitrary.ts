@@ -153,7 +153,7 @@ export function buildStack(choice: Choices): StackSpec {
       layer,
       frontend: taken ? "nbd" : wanted,
       readOnly: readOnly || parents.has(layer) || layers.get(layer)?.readOnly === true,
-      ublk: { queues: null, depth: 128, id: null },
+      ublk: { queues: null, depth: 128, id: null, poll: "auto" },
       owner: null,
       group: null,
       mode: "0600",

@@ -61,7 +61,7 @@ export function stack(
       {
         name,
         frontend: "auto",
-        ublk: { queues: null, depth: 128, id: null },
+        ublk: { queues: null, depth: 128, id: null, poll: "auto" },
         owner: null,
         group: null,
         mode: "0600",

@@ -149,6 +149,25 @@ describe("layered", () => {
   });
 });
 
+describe("engine", () => {
+  const asked = (exports: Parameters<typeof stack>[1]) => stack(parts, exports, { engine: "uring-bpf" });
+
+  it("is asked for on every ublk device, exported or not", () => {
+    const { devices } = tableOf(stack(parts, { data: "safe" }, { engine: "uring-bpf", compose: "layered" }));
+    expect(devices.map((device) => device.ublk?.engine)).toEqual(Array(5).fill("uring-bpf"));
+  });
+
+  it("is native over NBD, and a stack without ublk says so", () => {
+    const where = world({}, HOST_WITHOUT_UBLK);
+    expect(tableOf(asked({ data: "safe" }), where).devices[0]?.ublk).toBeNull();
+    expect(findingsOf(asked({ data: "safe" }), where)).toEqual([
+      'warning engine-without-ublk: stack "demo" is served by engine native: every export is on NBD, and uring-bpf serves ublk only',
+    ]);
+    expect(findingsOf(asked({ data: "safe", peek: { layer: "wide", frontend: "nbd" } }))).toEqual([]);
+    expect(findingsOf(stack(parts, { data: "safe" }), where)).toEqual([]);
+  });
+});
+
 describe("exports", () => {
   it("refuse ublk where there is none", () => {
     const spec = stack(parts, { data: { layer: "safe", frontend: "ublk" } });
@@ -158,14 +177,17 @@ describe("exports", () => {
   });
 
   it("take queues by the CPUs of the host, and by the file", () => {
-    const ublk = { queues: 7, depth: 16, id: 3 };
+    const ublk = { queues: 7, depth: 16, id: 3, poll: "off" } as const;
     const spec = stack({ a: file(MIB), b: file(MIB) }, { a: "a", b: { layer: "b", ublk } });
     const table = tableOf(spec, world({}, { ublk: true, cpus: 64 }));
-    expect(table.devices.map((device) => device.ublk)).toEqual([{ queues: 4, depth: 128, id: -1 }, ublk]);
+    expect(table.devices.map((device) => device.ublk)).toEqual([
+      { queues: 4, depth: 128, id: -1, engine: "auto", poll: "auto" },
+      { ...ublk, engine: "auto" },
+    ]);
   });
 
   it("refuse the same device number twice", () => {
-    const ublk = { queues: null, depth: 128, id: 3 };
+    const ublk = { queues: null, depth: 128, id: 3, poll: "auto" } as const;
     const spec = stack({ a: file(MIB), b: file(MIB) }, { a: { layer: "a", ublk }, b: { layer: "b", ublk } });
     expect(findingsOf(spec)).toEqual(['error bad-value: exports "a" and "b" both ask for /dev/ublkb3']);
   });

@@ -137,7 +137,7 @@ describe("a change of the stack", () => {
   });
 
   it("of ublk's own settings makes the device anew, unless it is in use", () => {
-    const more = { layer: "safe", ublk: { queues: 1, depth: 8, id: null } };
+    const more = { layer: "safe", ublk: { queues: 1, depth: 8, id: null, poll: "auto" } as const };
     const after = tableOf(stack(parts, { data: more }));
     expect(steps(after, observed(fused))).toEqual(["stop safe (interrupts)", "recreate safe (interrupts)"]);
     expect(blocks(after, observed(fused))).toEqual([]);
@@ -147,9 +147,26 @@ describe("a change of the stack", () => {
     expect(blocks(after, observed(fused, { safe: { inUse: true } }), { force: true })).toEqual([]);
   });
 
+  it("of engine or polling is a new server under the same device", () => {
+    const polling = { queues: null, depth: 128, id: null, poll: "on" } as const;
+    const before = observed(fused, { safe: { inUse: true } });
+    for (const [after, path] of [
+      [tableOf(stack(parts, { data: "safe" }, { engine: "uring-bpf" })), "ublk.engine"],
+      [tableOf(stack(parts, { data: { layer: "safe", ublk: polling } })), "ublk.poll"],
+    ] as const) {
+      expect(steps(after, before)).toEqual(["reload safe (pause)"]);
+      expect(blocks(after, before)).toEqual([]);
+      const [action] = plan(after, before).actions;
+      expect(action?.reason).toBe("its server's settings change and its outside stays");
+      expect(action?.changes.map((change) => change.path)).toEqual([path]);
+    }
+  });
+
   it("asks for the number that the device has", () => {
     const numbered = (id: number) =>
-      tableOf(stack(parts, { data: { layer: "safe", ublk: { queues: null, depth: 128, id } } }));
+      tableOf(
+        stack(parts, { data: { layer: "safe", ublk: { queues: null, depth: 128, id, poll: "auto" } } }),
+      );
     expect(steps(numbered(5), observed(fused, { safe: { id: 5 } }))).toEqual(["reload safe (pause)"]);
     expect(steps(numbered(6), observed(fused, { safe: { id: 5 } }))).toContain("recreate safe (interrupts)");
     expect(steps(fused, observed(numbered(5), { safe: { id: 5 } }))).toEqual(["reload safe (pause)"]);
@@ -168,7 +185,7 @@ describe("a change of the stack", () => {
   });
 
   it("below leaves the device above waiting, not gone", () => {
-    const lower = { layer: "wide", ublk: { queues: 1, depth: 8, id: null } };
+    const lower = { layer: "wide", ublk: { queues: 1, depth: 8, id: null, poll: "auto" } as const };
     const after = tableOf(stack(parts, { data: "safe", raw: lower }));
     const before = observed(cut, { safe: { inUse: true }, wide: { inUse: true } });
     expect(steps(after, before)).toEqual([

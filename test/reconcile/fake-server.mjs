@@ -3,7 +3,7 @@
  * one, so that everything around it can be tested without the native build.
  *
  * What it does wrong on purpose is written into a leaf's path: a layer file named *.fail-start.* makes the start fail,
- * *.fail-once.* the first one only; *.mute.* says nothing and hangs.
+ * *.fail-once.* the first one only; *.no-engine.* refuses the engine; *.mute.* says nothing and hangs.
  */
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync, writeSync } from "node:fs";
@@ -66,6 +66,18 @@ function worker() {
   for (const [layer, path] of Object.entries(runtime.paths)) {
     say({ progress: `opening ${path}`, layer });
     if (path.includes(".mute.")) return setInterval(() => undefined, 60_000);
+    if (path.includes(".no-engine.")) {
+      say({
+        ready: false,
+        error: {
+          code: "engine-refused",
+          message: "engine uring-bpf cannot serve: a test says so",
+          layer: "",
+          path: "",
+        },
+      });
+      process.exit(3);
+    }
     const failsOnce = path.includes(".fail-once.") && !existsSync(inRunDir("failed-once"));
     if (failsOnce) writeFileSync(inRunDir("failed-once"), "");
     if (path.includes(".fail-start.") || failsOnce || !existsSync(path)) {
@@ -139,7 +151,16 @@ function answer({ op, member }) {
     phase: "ready",
     exports: table.exports.map(({ name }) => ({ name, clients: existsSync(inRunDir("clients")) ? 1 : 0 })),
     queues: [
-      { engine: "native", reason: "fake", copyMode: "nbd", requests: 0, bytes: 0, inFlight: 0, enters: 0 },
+      {
+        engine: "native",
+        reason: "fake",
+        copyMode: "nbd",
+        requests: 0,
+        bytes: 0,
+        inFlight: 0,
+        enters: 0,
+        kernel: null,
+      },
     ],
     layers: table.layers.map(({ name, type }) => ({ name, type, errors: {}, ...zero })),
     mirrors: table.layers

@@ -101,6 +101,17 @@ describe("apply", () => {
     expect((await client.list()).items).toEqual([]);
   });
 
+  it("says why the engine that the file asks for cannot serve", async () => {
+    const sandbox = new Sandbox();
+    const client = await sandbox.controller();
+    const document = stack("bad", { a: file("a.no-engine.img") }, ["a"]);
+    const error = await failure(finish(client.apply({ document, baseDir: sandbox.data })));
+    expect(error.code).toBe("engine-refused");
+    expect(error.message).toBe('device "@nbd": engine uring-bpf cannot serve: a test says so');
+    expect(error.cure).toContain("ublk-stack doctor");
+    expect((await client.list()).items).toEqual([]);
+  });
+
   it("keeps a file that was there before, whatever fails", async () => {
     const sandbox = new Sandbox();
     const client = await sandbox.controller();

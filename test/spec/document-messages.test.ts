@@ -237,6 +237,59 @@ describe("a mistake in the document", () => {
     `);
   });
 
+  it("engine of a kernel that does not exist yet", () => {
+    expect(report(withSpec("engine: ublk-bpf"))).toMatchInlineSnapshot(`
+      "
+      s.yaml:8:11: error: spec.engine cannot be "ublk-bpf" [bad-value]
+        |
+      8 |   engine: ublk-bpf
+        |           ^^^^^^^^ expected one of auto, native, uring-bpf
+        = hint: no released kernel has ublk_bpf_ops, which this engine would need
+      "
+    `);
+  });
+
+  it("engine that is none", () => {
+    expect(report(withSpec("engine: uring_bpf"))).toMatchInlineSnapshot(`
+      "
+      s.yaml:8:11: error: spec.engine cannot be "uring_bpf" [bad-value]
+        |
+      8 |   engine: uring_bpf
+        |           ^^^^^^^^^ expected one of auto, native, uring-bpf
+        = did you mean uring-bpf?
+      "
+    `);
+    expect(report(withSpec("engine: constructor"))).toMatchInlineSnapshot(`
+      "
+      s.yaml:8:11: error: spec.engine cannot be "constructor" [bad-value]
+        |
+      8 |   engine: constructor
+        |           ^^^^^^^^^^^ expected one of auto, native, uring-bpf
+      "
+    `);
+  });
+
+  it("poll as YAML 1.1 would have it", () => {
+    expect(report(withExports("data: { layer: a, ublk: { poll: true } }"))).toMatchInlineSnapshot(`
+      "
+      s.yaml:7:37: error: poll of ublk of export "data" cannot be true [bad-value]
+        |
+      7 |     data: { layer: a, ublk: { poll: true } }
+        |                                     ^^^^ expected one of auto, on, off
+        = did you mean on?
+      "
+    `);
+    expect(report(withExports("data: { layer: a, ublk: { poll: no } }"))).toMatchInlineSnapshot(`
+      "
+      s.yaml:7:37: error: poll of ublk of export "data" cannot be "no" [bad-value]
+        |
+      7 |     data: { layer: a, ublk: { poll: no } }
+        |                                     ^^ expected one of auto, on, off
+        = did you mean off?
+      "
+    `);
+  });
+
   it("number for a name", () => {
     expect(
       report(withLayers("a: { linear: { members: [1] } }", "1: { memory: { size: 1MiB } }")),

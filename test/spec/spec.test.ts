@@ -50,7 +50,7 @@ describe("the normalised spec", () => {
             layer: "a",
             frontend: "auto",
             readOnly: false,
-            ublk: { queues: null, depth: 128, id: null },
+            ublk: { queues: null, depth: 128, id: null, poll: "auto" },
             owner: null,
             group: null,
             mode: "0600",
@@ -64,13 +64,13 @@ describe("the normalised spec", () => {
   it("keeps what was said", () => {
     const { exports } = specOf(
       withExports(
-        'data: { layer: a, frontend: nbd, readOnly: true, ublk: { queues: 3, depth: 7, id: 0 }, owner: 0, group: disk, mode: "660" }',
+        'data: { layer: a, frontend: nbd, readOnly: true, ublk: { queues: 3, depth: 7, id: 0, poll: on }, owner: 0, group: disk, mode: "660" }',
       ),
     );
     expect(exports.get("data")).toMatchObject({
       frontend: "nbd",
       readOnly: true,
-      ublk: { queues: 3, depth: 7, id: 0 },
+      ublk: { queues: 3, depth: 7, id: 0, poll: "on" },
       owner: "0",
       group: "disk",
       mode: "0660",

@@ -179,10 +179,18 @@ void Control::start(uint32_t id, int pid, Millis timeout) {
     must({.name = "START_DEV", .code = START_DEV, .id = id, .data = data, .timeout = timeout});
 }
 
+// Told apart from other refusals: a server that goes away between START_USER_RECOVERY and its first FETCH
+// leaves a device that Linux 6.12 does not let start again, and that needs no start either.
+bool Control::is_quiesced(uint32_t id) {
+    std::optional<dev_info> device = info(id);
+    return device && device->state == S_DEV_QUIESCED;
+}
+
 bool Control::try_start_recovery(uint32_t id) {
     Command command{.name = "START_USER_RECOVERY", .code = START_USER_RECOVERY, .id = id};
     int result = run(command);
     if (result == -EBUSY) return false;
+    if (result == -EINVAL && is_quiesced(id)) return true;
     if (result < 0) fail(command, -result);
     return true;
 }

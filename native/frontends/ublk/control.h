@@ -76,6 +76,8 @@ class Control {
     void quiesce(uint32_t id, Millis timeout);
 
   private:
+    bool is_quiesced(uint32_t id);
+
     struct Command {
         const char *name;
         uint32_t code;

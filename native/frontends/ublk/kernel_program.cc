@@ -62,14 +62,16 @@ void freeze(bpf_object *object, const char *variable, const void *value, size_t 
     memcpy(begin + checked_offset(object, ".rodata", variable, bytes, section_bytes), value, bytes);
 }
 
-// In plain words what an errno of loading means.
+// In plain words what an errno of loading means. Older kernels refuse with EINVAL what they do not know, as
+// the verifier does, and with EPERM whoever has no rights.
 std::string refusal(int error) {
+    if (std::string missing = KernelProgram::missing_in_kernel(); !missing.empty()) return missing;
     switch (error) {
     case EPERM:
         return "no right to load programs (CAP_BPF and CAP_PERFMON, and no lockdown)";
     case ESRCH:
     case ENOENT:
-        return "this kernel has no io_uring_bpf_ops (Linux 7.1, CONFIG_IO_URING_BPF_OPS)";
+        return "this kernel lacks a function that the program calls";
     case EACCES:
     case EINVAL:
     case E2BIG:
@@ -80,6 +82,14 @@ std::string refusal(int error) {
 }
 
 } // namespace
+
+std::string KernelProgram::missing_in_kernel() {
+    btf *types = btf__load_vmlinux_btf();
+    if (!types) return "this kernel does not describe its types (CONFIG_DEBUG_INFO_BTF)";
+    bool known = btf__find_by_name_kind(types, "io_uring_bpf_ops", BTF_KIND_STRUCT) > 0;
+    btf__free(types);
+    return known ? "" : "this kernel has no io_uring_bpf_ops (Linux 7.1, CONFIG_IO_URING_BPF_OPS)";
+}
 
 KernelProgram::KernelProgram(int ring_fd, const us_loop_config &config, const us_loop_leaf *leaves,
                              const us_table &table) {

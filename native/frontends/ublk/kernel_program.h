@@ -21,6 +21,9 @@ struct ProgramRefused : std::runtime_error {
 
 class KernelProgram {
   public:
+    // What the kernel lacks for any program of this kind, in plain words; empty when it describes all of it.
+    static std::string missing_in_kernel();
+
     // Needs CAP_BPF and CAP_PERFMON, /sys/kernel/btf and a ring that nobody runs yet; afterwards nothing of
     // these. `leaves` has US_MAX_LAYERS entries. Throws ProgramRefused.
     KernelProgram(int ring_fd, const us_loop_config &config, const us_loop_leaf *leaves,

@@ -1,5 +1,6 @@
 /** Facts → what is well, what is not, and the cure. Pure. */
 
+import { engines } from "./engines.js";
 import type { HostFacts } from "./facts.js";
 import { bugsOf, compareVersions, parseRelease } from "./kernel-bugs.js";
 
@@ -11,9 +12,9 @@ export interface Check {
   readonly level: Level;
   /** What was found, in one line. */
   readonly finding: string;
-  /** What to do; always there unless the level is ok. */
+  /** What to do; always there unless the level is ok, and then what would bring more. */
   readonly cure?: string;
-  /** What it means and how it was found out, for -v. */
+  /** What it means and how it was found out, for -v; may have several lines. */
   readonly detail?: string;
 }
 
@@ -214,25 +215,6 @@ const uring: Judge = ({ uring: { disabled, probe }, program: { nativeBuilt } }) 
       level: "ok",
       finding: `io_uring with ${have.length} of ${have.length + lack.length} features that help`,
       detail,
-    },
-  ];
-};
-
-const engines: Judge = ({ bpf, isRoot }) => {
-  const found = [bpf.uringOps ? "io_uring_bpf_ops" : "", bpf.ublkOps ? "ublk_bpf_ops" : ""].filter(
-    (name) => name !== "",
-  );
-  const finding = bpf.btf
-    ? found.length > 0
-      ? `kernel BTF tells of ${found.join(" and ")}; stacks run in user space on io_uring (engine native)`
-      : "kernel BTF, without BPF in the io_uring loop; stacks run in user space on io_uring (engine native)"
-    : "no kernel BTF; stacks run in user space on io_uring (engine native)";
-  return [
-    {
-      id: "engines",
-      level: "ok",
-      finding,
-      detail: isRoot ? "read from /sys/kernel/btf/vmlinux" : "read as a plain user",
     },
   ];
 };

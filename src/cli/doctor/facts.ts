@@ -1,5 +1,7 @@
 /** What doctor knows about a host. Gathered by gather.ts, judged by checks.ts, which looks at nothing else. */
 
+import type { EngineProbe } from "./engine-probe.js";
+
 /** A question to the host that may fail for a reason worth saying. */
 export type Answer<T> =
   | { readonly known: true; readonly value: T }
@@ -44,6 +46,16 @@ export interface HostFacts {
     /** Structures of the BTF that tell an engine. */
     readonly uringOps: boolean;
     readonly ublkOps: boolean;
+    /** Whether the kernel has the system call at all. */
+    readonly syscall: boolean;
+    /** Programs of this kind need the compiler. */
+    readonly jitOff: boolean;
+    /** none, integrity or confidentiality; null where the kernel knows no lockdown. */
+    readonly lockdown: string | null;
+    /** Names of capabilities that loading a program needs and this process has not. */
+    readonly lackedCapabilities: readonly string[];
+    /** What came of trying it. */
+    readonly probe: Answer<EngineProbe>;
   };
   /** Soft limits; null for none. */
   readonly limits: { readonly memlockBytes: number | null; readonly openFiles: number | null };

@@ -6,7 +6,7 @@ import { delimiter, dirname, join } from "node:path";
 import { buildId, packageVersion } from "../../reconcile/build-id.js";
 import { openController } from "../../reconcile/client.js";
 import { hereAndNow, resolvePaths } from "../../reconcile/paths.js";
-import { parseBtfStructs } from "./btf.js";
+import { bpfFacts } from "./bpf-facts.js";
 import type { HostFacts } from "./facts.js";
 import { askNative } from "./native-facts.js";
 
@@ -23,7 +23,6 @@ const NBD_CLIENTS = [
   "fio",
 ];
 const CONTROL_NODE = "/dev/ublk-control";
-const BTF = "/sys/kernel/btf/vmlinux";
 
 function readText(path: string): string | null {
   try {
@@ -109,17 +108,6 @@ async function controllerFacts(): Promise<HostFacts["controller"]> {
   }
 }
 
-function bpfFacts(): HostFacts["bpf"] {
-  let content: Buffer;
-  try {
-    content = readFileSync(BTF);
-  } catch {
-    return { btf: false, uringOps: false, ublkOps: false };
-  }
-  const structs = parseBtfStructs(content, ["io_uring_bpf_ops", "ublk_bpf_ops"]);
-  return { btf: true, uringOps: structs.has("io_uring_bpf_ops"), ublkOps: structs.has("ublk_bpf_ops") };
-}
-
 /** Everything that doctor judges. */
 export async function gatherFacts(env: NodeJS.ProcessEnv): Promise<HostFacts> {
   const paths = resolvePaths({ ...hereAndNow(), env });
@@ -139,7 +127,7 @@ export async function gatherFacts(env: NodeJS.ProcessEnv): Promise<HostFacts> {
       devices: native.devices,
     },
     uring: { disabled: disabled === null ? null : Number(disabled), probe: native.uring },
-    bpf: bpfFacts(),
+    bpf: await bpfFacts(),
     limits: {
       memlockBytes: softLimit(limits, "Max locked memory"),
       openFiles: softLimit(limits, "Max open files"),

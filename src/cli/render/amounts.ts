@@ -30,6 +30,18 @@ export function countText(count: number): string {
   return String(count);
 }
 
+/** `850ns`, `1.2µs`, `12.3ms`, `4.5s`. */
+export function nanosText(nanos: number): string {
+  for (const [limit, unit] of [
+    [1e9, "s"],
+    [1e6, "ms"],
+    [1e3, "µs"],
+  ] as const) {
+    if (nanos >= limit) return `${(nanos / limit).toFixed(1)}${unit}`;
+  }
+  return `${Math.round(nanos)}ns`;
+}
+
 /** `42%`; 100% only when everything is done. */
 export function percentText(done: number, total: number): string {
   if (total <= 0 || done >= total) return "100%";

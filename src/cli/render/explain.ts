@@ -4,20 +4,10 @@
  */
 
 import type { Device, Table, TableLayer } from "../../compile/table.js";
-import type { DeviceStatus, QueueStatus, StatusItem } from "../../reconcile/status-schema.js";
+import type { DeviceStatus, StatusItem } from "../../reconcile/status-schema.js";
 import type { Colors } from "../common/terminal.js";
-import { bytesText, countText, plural } from "./amounts.js";
-
-export interface ExplainedQueue {
-  readonly engine: string;
-  readonly reason: string;
-  readonly copyMode: string;
-  /** How many queues of the device have all this in common. */
-  readonly queues: number;
-  readonly requests: number;
-  /** Requests per call of io_uring_enter; null before the first call. */
-  readonly requestsPerEnter: number | null;
-}
+import { bytesText, plural } from "./amounts.js";
+import { type ExplainedQueue, explainQueues, queueLines } from "./queues.js";
 
 export interface ExplainedLayer {
   readonly name: string;
@@ -47,16 +37,6 @@ export interface Explanation {
   readonly compose: "fused" | "layered";
   readonly devices: readonly ExplainedDevice[];
 }
-
-const COPY_MODES: Readonly<Record<string, string>> = {
-  "auto-zero-copy":
-    "zero copy: the driver registers a request's pages with the ring, leaves read and write them directly",
-  "zero-copy":
-    "zero copy: a request's pages are registered with the ring, leaves read and write them directly",
-  "user-copy": "user copy: data is read and written through the driver's character device",
-  copy: "copy: the driver copies data between a request's pages and the server's buffers",
-  nbd: "socket: data goes through the client's connection",
-};
 
 function paramsText(layer: TableLayer): string {
   const words = Object.entries(layer.params).map(([name, value]) =>
@@ -101,31 +81,6 @@ function why(device: Device, table: Table): string {
   return reasons.join("; ");
 }
 
-function explainQueues(queues: readonly QueueStatus[]): ExplainedQueue[] {
-  const groups = new Map<string, QueueStatus[]>();
-  for (const queue of queues) {
-    const key = [queue.engine, queue.reason, queue.copyMode].join("\n");
-    groups.set(key, [...(groups.get(key) ?? []), queue]);
-  }
-  const sum = (members: readonly QueueStatus[], key: "requests" | "enters"): number =>
-    members.reduce((total, queue) => total + queue[key], 0);
-  return [...groups.values()].flatMap((members) => {
-    const [first] = members;
-    if (first === undefined) return [];
-    const [requests, enters] = [sum(members, "requests"), sum(members, "enters")];
-    return [
-      {
-        engine: first.engine,
-        reason: first.reason,
-        copyMode: first.copyMode,
-        queues: members.length,
-        requests,
-        requestsPerEnter: requests === 0 || enters === 0 ? null : requests / enters,
-      },
-    ];
-  });
-}
-
 function explainDevice(device: Device, table: Table, item: StatusItem): ExplainedDevice {
   const observed: DeviceStatus | undefined = item.status.devices.find(({ name }) => name === device.name);
   const uris = Object.values(item.status.exports).flatMap(({ uri, frontend }) =>
@@ -149,18 +104,6 @@ export function explain(table: Table, item: StatusItem): Explanation {
     compose: table.compose,
     devices: [...table.devices].reverse().map((device) => explainDevice(device, table, item)),
   };
-}
-
-function queueLines(queue: ExplainedQueue, { cyan, dim }: Colors): string[] {
-  const batch =
-    queue.requestsPerEnter === null
-      ? ""
-      : dim(` ${queue.requestsPerEnter.toFixed(1)} requests per io_uring_enter`);
-  return [
-    `  ${plural(queue.queues, "queue")}: engine ${cyan(queue.engine)}, ${countText(queue.requests)} requests${batch}`,
-    `    why: ${queue.reason}`,
-    `    ${COPY_MODES[queue.copyMode] ?? queue.copyMode}`,
-  ];
 }
 
 function layerLine(layer: ExplainedLayer, { bold, dim }: Colors): string {

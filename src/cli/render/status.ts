@@ -5,6 +5,7 @@ import { formatDuration } from "../common/duration.js";
 import { renderTable } from "../common/table.js";
 import type { Colors } from "../common/terminal.js";
 import { bytesText, countText, percentText } from "./amounts.js";
+import { redirectedSum } from "./queues.js";
 
 const GOOD = new Set(["Ready", "in-sync"]);
 const BAD = new Set(["Failed", "dropped", "Absent"]);
@@ -117,6 +118,24 @@ function serversSection({ status }: StatusItem, colors: Colors): string {
   return renderTable(["SERVER", "STATUS", "PID", "UP", "RESTARTS", "MEMORY", ""], rows, colors);
 }
 
+function queuesSection({ status }: StatusItem, colors: Colors): string {
+  const rows = status.queues.map(({ device, queue, engine, requests, inFlight, enters, kernel }) => [
+    `${device}/${queue}`,
+    engine,
+    countText(requests),
+    kernel === null ? "-" : countText(kernel.requests),
+    kernel === null ? "-" : countText(redirectedSum(kernel.redirected)),
+    countText(inFlight),
+    countText(enters),
+  ]);
+  if (rows.length === 0) return "";
+  return renderTable(
+    ["QUEUE", "ENGINE", "REQUESTS", "IN-KERNEL", "TO-SERVER", "IN-FLIGHT", "ENTERS"],
+    rows,
+    colors,
+  );
+}
+
 function errorsText(errors: Readonly<Record<string, number>>, colors: Colors): string {
   const words = Object.entries(errors).map(([errno, count]) => `${countText(count)} ${errno}`);
   return words.length === 0 ? "0" : colors.red(words.join(", "));
@@ -165,6 +184,7 @@ export function renderStatusItem(item: StatusItem, colors: Colors): string {
     exportsSection(item, colors),
     mirrorsSection(item, colors),
     serversSection(item, colors),
+    queuesSection(item, colors),
     layersSection(item, colors),
   ].filter((section) => section !== "");
   const folder = dim(`files relative to ${status.baseDir}\nlog ${status.logFile}`);

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# What the loop in the kernel passes on, under full load: discards that user space carries out beside fio's verified
+# writes, orderly stops in the middle of it, and a next server of the other engine. Everything makes progress, nothing
+# is lost, and every request is counted once.
+# shellcheck source=../cases.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../cases.sh"
+# shellcheck source=../server.sh
+source "$project/test/vm/server.sh"
+trap 'status=$?; ((status == 0)) || tail -n 20 "$(run_dir wide)/log"' EXIT
+
+half=$((64 << 20))
+truncate -s $half a.img b.img
+layers=$(jq -nc --arg a "$PWD/a.img" --arg b "$PWD/b.img" --argjson half $half '
+    [{ name: "wide", type: "stripe", size: (2 * $half), children: [1, 2], params: { chunkBytes: 65536 },
+       geometry: { ioMinBytes: 65536, ioOptBytes: 131072 } }]
+    + [[$a, "a"], [$b, "b"] | { name: .[1], type: "file", size: $half, path: .[0], params: { path: .[0], direct: "on" } }]')
+configure() { server_config wide "$layers" "{ \"ublk\": { \"queues\": 2, \"depth\": 32, \"id\": -1, \"engine\": \"$1\", \"poll\": \"$2\" } }"; }
+queue_sum() { ask wide '{"op":"status"}' | jq "[.queues[] | $1] | add"; }
+
+configure uring-bpf off
+started=$(start_server wide)
+if [[ $(jq .ready <<<"$started") != true ]]; then
+    # Asked for outright, and not to be had: refused by name, and nothing left behind.
+    [[ $(jq -r .error.code <<<"$started") == engine-refused && $started == *io_uring_bpf_ops* ]]
+    [[ -z $(ls /dev/ublkb* 2>/dev/null) ]]
+    exit
+fi
+dev=$(block_device wide)
+
+touch go-on
+while [[ -e go-on ]]; do
+    fio --filename="$dev" --direct=1 --ioengine=io_uring --iodepth=32 --output-format=terse --minimal \
+        --name=writes --rw=randwrite --bssplit=4k/60:64k/30:512k/10 --size=64m --io_size=48m --fsync=32 \
+        --verify=crc32c --verify_fatal=1 --verify_backlog=128 \
+        --name=discards --rw=randtrim --bs=64k --offset=64m --size=64m --io_size=32m >fio.out 2>fio.err ||
+        { touch failed; break; }
+done &
+fio=$!
+
+redirected=0
+for round in "native off" "uring-bpf on" "uring-bpf auto" "uring-bpf off"; do
+    is_busy() { (($(queue_sum .requests) > 200)); }
+    until_true 60 is_busy
+    if [[ $(ask wide '{"op":"status"}' | jq -r '.queues[0].engine') == uring-bpf ]]; then
+        has_passed() { (($(queue_sum '.kernel.redirected.operation') > 0)); }
+        until_true 60 has_passed
+        redirected=$((redirected + $(queue_sum '.kernel.redirected | add')))
+    fi
+    # An orderly stop: what is in flight ends, the device waits, and the next server takes it over.
+    [[ $(ask wide '{"op":"stop"}') == *true* ]]
+    until_true 60 supervisor_gone wide
+    # shellcheck disable=SC2086 # two words
+    configure $round
+    [[ $(start_server wide | jq .ready) == true ]]
+    [[ $(block_device wide) == "$dev" ]]
+done
+until_true 60 is_busy
+rm go-on
+wait "$fio"
+[[ ! -e failed ]] || { cat fio.out fio.err; exit 1; }
+echo "$redirected requests passed on"
+((redirected > 0))
+
+# Quiet: what was handled and what was passed on make up all requests; reads of one 4 KiB block are one each.
+before=$(ask wide '{"op":"status"}')
+fio --name=reads --filename="$dev" --direct=1 --ioengine=io_uring --iodepth=32 --rw=randread --bs=4k --size=100% \
+    --number_ios=2000 --output-format=terse --minimal >/dev/null
+after=$(ask wide '{"op":"status"}')
+for value in requests enters; do
+    declare "$value=$(($(jq "[.queues[].$value] | add" <<<"$after") - $(jq "[.queues[].$value] | add" <<<"$before")))"
+done
+echo "${requests:?} requests, ${enters:?} calls of io_uring_enter"
+((requests >= 2000 && requests < 2200 && enters <= 2))
+[[ $(jq '[.layers[] | select(.name != "wide") | .reads] | add' <<<"$after") == $(jq '.layers[0].reads' <<<"$after") ]]
+
+[[ $(ask wide '{"op":"stop"}') == *true* ]]
+until_true 60 supervisor_gone wide
+helped "delete $(jq .id "$(run_dir wide)/device.json")"
