@@ -29,6 +29,7 @@ const volatile struct us_table table = {};
 
 struct us_loop_tag tags[US_LOOP_MAX_TAGS];
 struct us_loop_counters counters;
+struct us_head head;
 struct us_walk walk;
 struct us_piece piece;
 struct us_live unused; /* where no mirror is */
@@ -192,32 +193,71 @@ US_INLINE void place(struct ring *r, us_u32 tag, struct us_loop_tag *t, const st
 }
 
 /* So many always lead through so many pieces: in a deep stack a piece takes three passes a level. */
+/* So many always lead through so many pieces. */
 #define PASSES (US_LOOP_MAX_PIECES * US_WALK_PASSES)
 
-US_INLINE void walk_request(struct ring *r, us_u32 tag, struct us_loop_tag *t, us_u64 offset, us_u64 length,
-                            int fua) {
-    if (config.types <= 7) { /* bits of the leaves alone: the root is one */
+/* Whether one more piece may be placed; makes room for it. */
+US_INLINE int room(struct ring *r, struct us_loop_tag *t) {
+    if (t->pending > US_LOOP_MAX_PIECES) return 0;
+    if (r->queued >= config.sq_entries) submit(r);
+    return r->queued < config.sq_entries;
+}
+
+/* Places the head in full from where it fans out, or begins with a flush. 0, or the reason to give it up. */
+US_INLINE us_u32 place_walked(struct ring *r, us_u32 tag, struct us_loop_tag *t, const struct us_live *live,
+                              us_u64 buffer, int fua) {
+    us_walk_begin(&walk, head.layer, head.op, head.offset, head.length);
+    walk.frames[0].buffer = buffer;
+    bpf_repeat(PASSES) {
+        int result = us_pass(&walk, live, &piece);
+        if (result == US_WALK_ON) continue;
+        if (result == US_WALK_END) return 0;
+        if (result == US_WALK_REDIRECT) return 1 + US_LOOP_BY_LAYER;
+        if (result != US_WALK_PIECE) return 1 + US_LOOP_BY_FAILURE;
+        if (!room(r, t)) break;
+        place(r, tag, t, &piece, fua);
+    }
+    return 1 + US_LOOP_BY_SIZE;
+}
+
+/* Head by head: what goes straight down to a leaf, as most requests do, needs no frames. */
+US_INLINE void place_all(struct ring *r, us_u32 tag, struct us_loop_tag *t, us_u64 offset, us_u64 length,
+                         int fua) {
+    if (config.types <= US_LEAF_TYPES) { /* nothing but leaves: the root is one */
         struct us_piece whole = {config.root, offset, length, 0};
         place(r, tag, t, &whole, fua);
         return;
     }
     const struct us_live *live =
         config.tracked ? (const struct us_live *)(r->region + config.live_offset) : &unused;
-    us_walk_begin(&walk, config.root, t->op, offset, length);
-    bpf_repeat(PASSES) {
-        int result = us_pass(&walk, live, &piece);
-        if (result == US_WALK_ON) continue;
-        if (result == US_WALK_END) return;
-        if (result == US_WALK_PIECE && t->pending <= US_LOOP_MAX_PIECES) {
-            if (r->queued >= config.sq_entries) submit(r);
-            if (r->queued >= config.sq_entries) break;
-            place(r, tag, t, &piece, fua);
-            continue;
+    head.length = 0;
+    us_u64 done = 0;
+    bpf_repeat(US_LOOP_MAX_PIECES + 1) {
+        us_head_begin(&head, config.root, t->op, offset + done, length - done);
+        int result = US_WALK_ON;
+        bpf_repeat(US_MAX_DEPTH + 1) {
+            result = us_down(&head, live);
+            if (result != US_WALK_ON) break;
         }
-        t->reason = 1 + (result == US_WALK_REDIRECT ? US_LOOP_BY_LAYER
-                         : result == US_WALK_PIECE  ? US_LOOP_BY_SIZE
-                                                    : US_LOOP_BY_FAILURE);
-        return;
+        if (result != US_WALK_PIECE) {
+            t->reason = 1 + (result == US_WALK_REDIRECT ? US_LOOP_BY_LAYER : US_LOOP_BY_FAILURE);
+            return;
+        }
+        us_u32 reason = 0;
+        if (leaves[US_BOUND(head.layer, US_MAX_LAYERS)].access == US_LOOP_NO_LEAF) {
+            reason = place_walked(r, tag, t, live, done, fua);
+        } else if (room(r, t)) {
+            struct us_piece straight = {head.layer, head.offset, head.length, done};
+            place(r, tag, t, &straight, fua);
+        } else {
+            reason = 1 + US_LOOP_BY_SIZE;
+        }
+        if (reason) {
+            t->reason = (us_u8)reason;
+            return;
+        }
+        done += head.length;
+        if (done >= length) return;
     }
     t->reason = 1 + US_LOOP_BY_SIZE;
 }
@@ -265,7 +305,7 @@ US_INLINE void begin(struct ring *r, us_u32 tag) {
         t->tracked = 1;
         publish(r, tag, op, offset, length);
     }
-    walk_request(r, tag, t, offset, length, fua);
+    place_all(r, tag, t, offset, length, fua);
     if (--t->pending == 0) finish(r, tag);
 }
 

@@ -38,6 +38,9 @@ enum us_loop_reason {
 /* Pieces of one request at most: so many completions always fit the ring. */
 #define US_LOOP_MAX_PIECES 64
 
+/* Bits of us_loop_config.types that are leaves'. */
+#define US_LEAF_TYPES (1u << US_TYPE_NULL | 1u << US_TYPE_FILE | 1u << US_TYPE_BLOCK)
+
 struct us_loop_config {
     us_u32 sq_entries, cq_entries;                      /* powers of two */
     us_u32 sq_head, sq_tail, cq_head, cq_tail, cq_cqes; /* offsets into the ring's first mapping */
@@ -61,8 +64,9 @@ struct us_loop_config {
 
 /* How a leaf is reached. */
 enum us_loop_access {
-    US_LOOP_NOWHERE = 0, /* nothing is stored: reads come from the file of zeros, the rest has no effect */
-    US_LOOP_FILE = 1,
+    US_LOOP_NO_LEAF = 0,
+    US_LOOP_NOWHERE = 1, /* nothing is stored: reads come from the file of zeros, the rest has no effect */
+    US_LOOP_FILE = 2,
 };
 
 struct us_loop_leaf {
