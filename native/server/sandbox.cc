@@ -63,7 +63,11 @@ void become_io_flusher() {
 void lock_memory() {
     if (!is_root()) return;
     populate_code();
-    if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) refused("cannot lock memory");
+    // Under a limit, what is asked for later would be refused altogether once CAP_IPC_LOCK is gone.
+    rlimit limit{};
+    bool unlimited = getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY;
+    int later = unlimited ? MCL_FUTURE : 0;
+    if (mlockall(MCL_CURRENT | later | MCL_ONFAULT) != 0) refused("cannot lock memory");
 }
 
 void enter_empty_root(const char *folder) {

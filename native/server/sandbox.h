@@ -8,8 +8,8 @@ namespace us {
 // what is refused.
 void become_io_flusher();
 
-// Locks what is mapped now and later, as soon as it is touched, and reads all code in: no page fault of the
-// IO path may wait for a disk. Root only; logs what is refused.
+// Locks what is mapped now and (where locked memory is not limited) later, as soon as it is touched, and
+// reads all code in: no page fault of the IO path may wait for a disk. Root only; logs what is refused.
 void lock_memory();
 
 // A mount namespace of its own whose root is an empty tmpfs: no path can be opened any more, and no file

@@ -210,9 +210,9 @@ file says is left alone: no IO, no restart.`,
   {
     name: "bench",
     summary: "measure this build against its peers, in one run",
-    details: `Suites: lifecycle (start, memory, idle), nbd (against nbdkit and qemu-storage-daemon on the same file), and
-instructions (on real ublk in the virtual machine, against the kernel's own devices). Figures are ratios or counts, so
-that they mean the same on another machine.`,
+    details: `Suites: lifecycle (start, memory, idle), nbd (against nbdkit and qemu-storage-daemon on the same file), and on real ublk
+in the virtual machine instructions (both engines against the kernel's own devices) and latency (the engines, and each
+way of polling). Figures are ratios or counts, so that they mean the same on another machine.`,
     group: "Program",
     arguments: [],
     options: [options.SUITE, options.QUICK, options.SAVE, options.FOLDER, options.outputOf(["json"])],
