@@ -3,6 +3,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { join } from "node:path";
+import { renderEngineChart } from "../bench/engine-chart.js";
 import { benchInstructions } from "../bench/instructions.js";
 import { benchLatency } from "../bench/latency.js";
 import { benchLifecycle } from "../bench/lifecycle.js";
@@ -31,9 +32,9 @@ function suites(quick: boolean): Record<string, Suite> {
           : { rounds: 5, seconds: 4, sizeBytes: 1 << 30 },
         progress,
       ),
-    instructions: (_sandbox, progress) => benchInstructions({ ios: quick ? 500 : 50_000 }, progress),
+    instructions: (_sandbox, progress) => benchInstructions({ ios: quick ? 500 : 30_000 }, progress),
     latency: (_sandbox, progress) =>
-      benchLatency(quick ? { ios: 300, rounds: 1 } : { ios: 5_000, rounds: 9 }, progress),
+      benchLatency(quick ? { ios: 300, rounds: 1 } : { ios: 5_000, rounds: 3 }, progress),
   };
 }
 
@@ -74,7 +75,9 @@ export async function run({ options, rawOptions, terminal }: Invocation): Promis
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, "bench.json"), `${JSON.stringify(report, null, 2)}\n`);
     writeFileSync(join(folder, "bench.svg"), renderChart(report));
-    terminal.err.line(`written: ${join(folder, "bench.json")}, ${join(folder, "bench.svg")}`);
+    writeFileSync(join(folder, "engines.svg"), renderEngineChart(report));
+    const written = ["bench.json", "bench.svg", "engines.svg"].map((name) => join(folder, name));
+    terminal.err.line(`written: ${written.join(", ")}`);
   }
   return failed ? 1 : 0;
 }

@@ -21,6 +21,21 @@ verify() {
     }
 }
 
+# keep_verifying DEVICE [FIO OPTION…]: verify in the background, again and again, until end_verifying, which fails when any
+# of it did.
+keep_verifying() {
+    touch verifying
+    while [[ -e verifying ]]; do
+        verify "$@" || { touch unverified; break; }
+    done &
+    verifier=$!
+}
+end_verifying() {
+    rm -f verifying
+    wait "$verifier"
+    [[ ! -e unverified ]]
+}
+
 # until_true SECONDS COMMAND…: waits, bounded, for a condition that another process brings about.
 until_true() {
     local end=$((SECONDS + $1))

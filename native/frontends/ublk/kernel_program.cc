@@ -68,7 +68,7 @@ std::string refusal(int error) {
     if (std::string missing = KernelProgram::missing_in_kernel(); !missing.empty()) return missing;
     switch (error) {
     case EPERM:
-        return "no right to load programs (CAP_BPF and CAP_PERFMON, and no lockdown)";
+        return "no right to load programs (needs CAP_BPF and CAP_PERFMON; seccomp or lockdown may forbid it)";
     case ESRCH:
     case ENOENT:
         return "this kernel lacks a function that the program calls";

@@ -49,15 +49,9 @@ if [[ $engines != uring-bpf ]]; then
 fi
 
 dev=$(device safe data)
-touch go-on
-while [[ -e go-on ]]; do
-    fio --name=flaps --filename="$dev" --direct=1 --ioengine=io_uring --iodepth=16 --rw=randrw --rwmixread=30 \
-        --bssplit=4k/60:64k/30:256k/10 --size=100% --io_size=48m --fsync=64 --verify=crc32c --verify_fatal=1 \
-        --verify_backlog=256 --output-format=terse --minimal >fio.out 2>fio.err || { touch failed; break; }
-done &
-fio=$!
+keep_verifying "$dev" --rw=randrw --rwmixread=30 --io_size=32m --fsync=64 --verify_backlog=256
 kills=0 passed=0
-for flaps in {1..8}; do
+for flaps in {1..6}; do
     becomes error
     until_true 60 dropped
     becomes "linear $raw 0"
@@ -66,16 +60,14 @@ for flaps in {1..8}; do
     pid=$(cat "$folder/server.pid")
     # A stop and a continuation end the system call that the loop lives in, and nothing else.
     kill -STOP "$pid" && kill -CONT "$pid"
-    if ((flaps % 4 == 0)); then
+    if ((flaps % 3 == 0)); then
         kill -KILL "$pid" && kills=$((kills + 1))
         until_true 60 answers "$pid"
     fi
     server '{"op":"readd","layer":"both","member":"flaps"}'
     read -rt 0.5 <> <(:) || true
 done
-rm go-on
-wait "$fio"
-[[ ! -e failed ]] || { cat fio.out fio.err; exit 1; }
+end_verifying
 echo "$flaps times failed and back, $kills kills, up to $passed requests passed on by one server"
 ((kills == 2 && passed >= 4))
 

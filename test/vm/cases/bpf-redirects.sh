@@ -27,16 +27,9 @@ if [[ $(jq .ready <<<"$started") != true ]]; then
 fi
 dev=$(block_device wide)
 
-touch go-on
-while [[ -e go-on ]]; do
-    fio --filename="$dev" --direct=1 --ioengine=io_uring --iodepth=32 --output-format=terse --minimal \
-        --name=writes --rw=randwrite --bssplit=4k/60:64k/30:512k/10 --size=64m --io_size=48m --fsync=32 \
-        --verify=crc32c --verify_fatal=1 --verify_backlog=128 \
-        --name=discards --rw=randtrim --bs=64k --offset=64m --size=64m --io_size=32m >fio.out 2>fio.err ||
-        { touch failed; break; }
-done &
-fio=$!
-
+keep_verifying "$dev" --iodepth=32 --bssplit=4k/60:64k/30:512k/10 --size=64m --fsync=32 --verify_backlog=128 \
+    --name=discards --filename="$dev" --direct=1 --ioengine=io_uring --iodepth=32 --rw=randtrim --bs=64k --offset=64m \
+    --size=64m --io_size=32m
 redirected=0
 for round in "native off" "uring-bpf on" "uring-bpf auto" "uring-bpf off"; do
     is_busy() { (($(queue_sum .requests) > 200)); }
@@ -55,9 +48,7 @@ for round in "native off" "uring-bpf on" "uring-bpf auto" "uring-bpf off"; do
     [[ $(block_device wide) == "$dev" ]]
 done
 until_true 60 is_busy
-rm go-on
-wait "$fio"
-[[ ! -e failed ]] || { cat fio.out fio.err; exit 1; }
+end_verifying
 echo "$redirected requests passed on"
 ((redirected > 0))
 

@@ -46,14 +46,13 @@ if [[ $works != true ]]; then
 fi
 
 # The server is replaced under a device that is written and read back.
-verify "$dev" --time_based --runtime=30 --verify_backlog=64 &
-fio=$!
+keep_verifying "$dev" --io_size=8m --verify_backlog=64
 planned=$(ublk_stack diff asked.yaml) || true
 echo "$planned"
 [[ $planned == *'ublk.engine: native → uring-bpf'*'ublk.poll: auto → on'* ]]
 ublk_stack apply asked.yaml
 [[ $(device asked data) == "$dev" ]]
-wait "$fio"
+end_verifying
 
 sysctl -q kernel.bpf_stats_enabled=1
 verify "$dev"
