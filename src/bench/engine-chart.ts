@@ -5,7 +5,7 @@ const JOBS = ["4 KiB random read, depth 32", "4 KiB random write, depth 32", "4 
 const ENGINES = ["native", "uring-bpf"] as const;
 const COLORS = { kernel: "#8a8f98", native: "#b3661e", "uring-bpf": "#2f7d4f" } as const;
 
-const [LEFT, WIDTH, BAR, GAP, TOP] = [250, 420, 13, 10, 62];
+const [LEFT, WIDTH, BAR, GAP, TOP] = [300, 420, 13, 10, 62];
 
 interface Bar {
   label: string;
@@ -16,6 +16,9 @@ interface Group {
   title: string;
   bars: Bar[];
 }
+
+/** A stack of ours with one of the engines, rather than a device of the kernel. */
+const isOurs = (contender: string): boolean => ENGINES.some((engine) => contender.endsWith(`-${engine}`));
 
 const costs = (report: Report): Row[] =>
   report.rows.filter(({ suite, unit }) => suite === "instructions" && unit === "k instr/IO");
@@ -37,8 +40,7 @@ function groups(report: Report): Group[] {
   return stacksOf(rows).flatMap((stack) =>
     JOBS.map((job): Group => {
       const kernel = rows.find(
-        ({ name, peer }) =>
-          name === `${stack}-uring-bpf: ${job}` && peer !== undefined && peer.name !== `${stack}-native`,
+        ({ name, peer }) => name === `${stack}-uring-bpf: ${job}` && peer !== undefined && !isOurs(peer.name),
       )?.peer;
       const bars: Bar[] =
         kernel === undefined ? [] : [{ label: kernel.name, kind: "kernel", value: kernel.value }];

@@ -39,6 +39,16 @@ it("has both engines of a stack that the kernel has nothing like", () => {
   expect(bars(svg)).toEqual(["66.0 native", "60.0 uring-bpf"]);
 });
 
+it("takes no other stack of ours for a device of the kernel", () => {
+  const svg = renderEngineChart(
+    report([
+      row("three-fused-uring-bpf", 28.7, "three-fused-native", 30),
+      row("three-fused-uring-bpf", 28.7, "block-uring-bpf", 27.8),
+    ]),
+  );
+  expect(bars(svg)).toEqual(["30.0 native", "28.7 uring-bpf"]);
+});
+
 it("is empty for a report of something else", () => {
   expect(bars(renderEngineChart(report([])))).toEqual([]);
 });
