@@ -73,10 +73,13 @@ echo "$flaps times failed and back, $kills kills, up to $passed requests passed 
 
 ublk_stack apply --readd safe.yaml
 ublk_stack wait --for=synced safe --timeout 120s
-# Quiet again: all of it stays in the kernel.
-verify "$dev" --io_size=16m
+# Quiet again: all of it stays in the kernel, flushes and durable writes (FUA) too.
+verify "$dev" --io_size=8m
 handled=$(sum .kernel.requests) before=$(sum "$redirected")
-verify "$dev" --io_size=16m --rw=randread
-(($(sum .kernel.requests) > handled && $(sum "$redirected") == before))
+flushes() { server '{"op":"status"}' | jq '.layers[0].flushes'; }
+flushed=$(flushes)
+verify "$dev" --io_size=8m --fsync=16
+verify "$dev" --io_size=4m --sync=dsync
+(($(flushes) > flushed + 4 && $(sum .kernel.requests) > handled && $(sum "$redirected") == before))
 ublk_stack delete safe
 cmp "$good" "$raw"
