@@ -198,7 +198,7 @@ US_INLINE void place(struct ring *r, us_u32 tag, struct us_loop_tag *t, const st
 
 /* Whether one more piece may be placed; makes room for it. */
 US_INLINE int room(struct ring *r, struct us_loop_tag *t) {
-    if (t->pending > US_LOOP_MAX_PIECES) return 0;
+    if (t->pending > config.max_pieces) return 0;
     if (r->queued >= config.sq_entries) submit(r);
     return r->queued < config.sq_entries;
 }

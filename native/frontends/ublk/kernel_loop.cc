@@ -20,6 +20,7 @@ namespace us::ublk {
 
 namespace {
 
+// Limits of io_uring (io_uring_setup(2)): submission entries, and twice as many completions.
 constexpr uint32_t MIN_ENTRIES = 256, MAX_ENTRIES = 32768;
 
 // About what going to sleep and being woken takes.
@@ -46,10 +47,11 @@ KernelLoop::KernelLoop(Graph &graph, const DeviceFacts &facts, uint16_t queue, P
                        const Inbox &inbox)
     : facts_(facts), queue_(queue) {
     uint32_t depth = facts.info.queue_depth;
-    // Every completion has room: pieces of all requests, fetches, messages.
-    uint32_t completions = std::bit_ceil(depth * (US_LOOP_MAX_PIECES + 2));
+    // Every completion has room: pieces of all requests, and of each a fetch and a message.
+    uint32_t completions =
+        std::clamp(std::bit_ceil(depth * (US_LOOP_MAX_PIECES + 2)), 2 * MIN_ENTRIES, 2 * MAX_ENTRIES);
     ring_ = std::make_unique<KernelRing>(std::clamp(std::bit_ceil(depth * 2), MIN_ENTRIES, MAX_ENTRIES),
-                                         std::max(completions, 2 * MIN_ENTRIES));
+                                         completions);
 
     const us_table &table = graph.table();
     std::vector<us_loop_leaf> leaves(US_MAX_LAYERS);
@@ -83,6 +85,7 @@ KernelLoop::KernelLoop(Graph &graph, const DeviceFacts &facts, uint16_t queue, P
     config.cq_tail = at.cq_tail;
     config.cq_cqes = at.cq_cqes;
     config.depth = depth;
+    config.max_pieces = std::min<uint32_t>(US_LOOP_MAX_PIECES, ring_->cq_entries() / depth - 2);
     config.queue = queue;
     config.char_file = char_file_;
     config.commit_op = IO_COMMIT_AND_FETCH_REQ;

@@ -56,6 +56,7 @@ us_loop_config config_of(const KernelRing &ring, const us_table &table) {
     config.cq_tail = at.cq_tail;
     config.cq_cqes = at.cq_cqes;
     config.depth = DEPTH;
+    config.max_pieces = US_LOOP_MAX_PIECES;
     config.commit_op = IO_COMMIT_AND_FETCH_REQ;
     config.size_bytes = table.layers[0].size;
     config.tracked = 1;

@@ -39,6 +39,17 @@ limited exec
 best=$(served)
 echo "unlimited: $best"
 
+# The deepest queue that the driver knows: completions of all its requests at once fit the ring.
+limited exec
+server_config short '[{ "name": "short", "type": "null", "size": 1073741824 }]' '{ "ublk": { "queues": 1, "depth": 4096 } }'
+[[ $(start_server short | jq .ready) == true ]]
+[[ "$(ask short '{"op":"status"}' | jq -r '.queues[0] | .engine + " " + .reason')" == "$best" ]]
+fio --name=deep --filename="$(block_device short)" --direct=1 --ioengine=io_uring --iodepth=2048 --rw=randread --bs=4k \
+    --size=100% --number_ios=20000 --output-format=terse --minimal >/dev/null
+end_server
+until_true 60 gone
+server_config short '[{ "name": "short", "type": "null", "size": 1073741824 }]' '{ "ublk": { "queues": 1 } }'
+
 # As container run-times do it: bpf(2) is not to be had.
 cat >without-bpf.py <<'PYTHON'
 import ctypes, os, struct, sys
