@@ -45,7 +45,7 @@ struct us_loop_config {
     us_u32 sq_entries, cq_entries;                      /* powers of two */
     us_u32 sq_head, sq_tail, cq_head, cq_tail, cq_cqes; /* offsets into the ring's first mapping */
     us_u32 depth, queue;
-    us_u32 max_pieces; /* of one request, at most US_LOOP_MAX_PIECES: more are passed on */
+    us_u32 max_pieces;     /* of one request, at most US_LOOP_MAX_PIECES: more are passed on */
     us_u32 char_file;      /* a registered file */
     us_u32 commit_op;      /* sqe->off of COMMIT_AND_FETCH */
     us_u32 auto_buf_flags; /* or'ed to the index in its sqe->addr */
