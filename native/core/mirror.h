@@ -27,11 +27,18 @@ US_INLINE us_u32 us_mirror_count(us_u32 set) {
     return set * 0x01010101 >> 24;
 }
 
-/* The child whose bit is the k-th set one of `set`; US_MAX_CHILDREN when there are fewer. */
+/* The child whose bit is the k-th set one of `set`, by halving; US_MAX_CHILDREN when there are fewer. The
+ * number of turns is a constant: of a loop that ends by k, newer compilers leave the verifier no bound. */
 US_INLINE us_u32 us_mirror_nth(us_u32 set, us_u32 k) {
-    for (us_u32 i = 0; i < US_MAX_CHILDREN && i < k; i++)
-        set &= set - 1;
-    return us_mirror_count((set & -set) - 1); /* of none: 32 */
+    us_u32 at = 0;
+    for (us_u32 half = US_MAX_CHILDREN / 2; half; half /= 2) {
+        us_u32 low = us_mirror_count(set & ((1u << half) - 1));
+        us_u32 above = 1 - (us_u32)(((us_u64)k - low) >> 63); /* k >= low: it is not among the low ones */
+        k -= low & -above;
+        at += half & -above;
+        set >>= half & -above;
+    }
+    return at + US_MAX_CHILDREN * (1 - (set & 1));
 }
 
 US_INLINE struct us_step us_mirror_map(const struct us_live_layer *live, us_u32 nr, us_u32 op, us_u64 offset,
