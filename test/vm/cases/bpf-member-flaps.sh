@@ -51,7 +51,7 @@ fi
 dev=$(device safe data)
 keep_verifying "$dev" --rw=randrw --rwmixread=30 --io_size=32m --fsync=64 --verify_backlog=256
 kills=0 passed=0
-for flaps in {1..6}; do
+for flaps in {1..4}; do
     becomes error
     until_true 60 dropped
     becomes "linear $raw 0"
@@ -60,7 +60,7 @@ for flaps in {1..6}; do
     pid=$(cat "$folder/server.pid")
     # A stop and a continuation end the system call that the loop lives in, and nothing else.
     kill -STOP "$pid" && kill -CONT "$pid"
-    if ((flaps % 3 == 0)); then
+    if ((flaps % 2 == 0)); then
         kill -KILL "$pid" && kills=$((kills + 1))
         until_true 60 answers "$pid"
     fi
