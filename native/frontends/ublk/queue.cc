@@ -11,6 +11,7 @@
 #include <cstring>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "engine/log.h"
 #include "engine/privileges.h"
@@ -91,12 +92,11 @@ void DeviceQueue::serve() {
 
 void DeviceQueue::stop() {
     engine_->post([this] {
-        if (stopping_) return;
         stopping_ = true;
-        if (loop_)
-            loop_->stop(); // it may still pass requests on; at its end this engine ends too
-        else
+        if (!loop_)
             engine_->stop();
+        else if (!std::exchange(loop_told_, true))
+            loop_->stop(); // it may still pass requests on; at its end this engine ends too
     });
 }
 

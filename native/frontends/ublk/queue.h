@@ -118,8 +118,9 @@ class DeviceQueue {
     std::unique_ptr<KernelLoop> loop_;
     struct Note : Completion {
         DeviceQueue *queue = nullptr;
-    } aborted_note_;        // of the loop
-    bool stopping_ = false; // of the queue's thread
+    } aborted_note_;         // of the loop
+    bool stopping_ = false;  // of the queue's thread
+    bool loop_told_ = false; // to stop; the same
     Counter registered_by_command_;
 
     std::promise<bool> go_; // true: serve, false: end

@@ -20,17 +20,15 @@ ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 echo "== killed under load"
 for device in plain memory; do
     [[ $(start_server $device) == *'"ready":true'* ]]
-    verify "$(block_device $device)" --io_size=96m --verify_backlog=64 &
-    fio=$!
-    kills=0
-    while kill -0 $fio 2>/dev/null; do
+    is_ready() { [[ $(ask "$device" '{"op":"status"}') == *'"phase":"ready"'* ]]; }
+    keep_verifying "$(block_device $device)" --io_size=16m --verify_backlog=64
+    for kills in 1 2 3; do
+        until_true 60 is_ready
         read -rt 0.3 <> <(:) || true
-        if pid=$(pid_of $device server); then
-            kill -KILL "$pid" 2>/dev/null && kills=$((kills + 1))
-        fi
+        kill -KILL "$(pid_of $device server)"
     done
-    wait $fio
-    ((kills >= 3))
+    until_true 60 is_ready
+    end_verifying
     echo "$device: $kills kills, no error, every byte verified"
 done
 
