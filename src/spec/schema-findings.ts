@@ -236,9 +236,10 @@ function otherType(value: unknown, kinds: readonly string[], schema: Schema): st
 
 function badChoice(choices: readonly unknown[], value: unknown, schema: Schema, path: DocPath): Said {
   const words = choices.map(String);
-  const switched = SWITCHES.get(OTHER_BOOLEANS.get(String(value).toLowerCase()) ?? String(value));
-  const suggestion =
-    switched !== undefined && words.includes(switched) ? switched : nearest(String(value), words);
+  // Of a map or list there is no text to be near to, and String() fails for one with a key "toString".
+  const text = typeof value === "object" ? "" : String(value);
+  const switched = SWITCHES.get(OTHER_BOOLEANS.get(text.toLowerCase()) ?? text);
+  const suggestion = switched !== undefined && words.includes(switched) ? switched : nearest(text, words);
   const hint = typeof value === "string" ? refusalOf(schema, value) : undefined;
   return {
     code: codeOf(schema, "bad-value"),
