@@ -59,7 +59,7 @@ enum {
     IORING_OP_URING_CMD = 46,
 };
 enum { IOSQE_FIXED_FILE = 1 << 0, IOSQE_ASYNC = 1 << 4, IOSQE_CQE_SKIP_SUCCESS = 1 << 6 };
-enum { IORING_FSYNC_DATASYNC = 1 };
+enum { IORING_FSYNC_DATASYNC = 1, IORING_MSG_DATA = 0 };
 enum { RWF_DSYNC = 2 };
 
 /* struct_ops io_uring_bpf_ops. The context is an empty struct of ours: a mere declaration is no match for
@@ -86,6 +86,26 @@ struct bpf_iter_num {
 extern int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end) __weak __ksym;
 extern int *bpf_iter_num_next(struct bpf_iter_num *it) __weak __ksym;
 extern void bpf_iter_num_destroy(struct bpf_iter_num *it) __weak __ksym;
+
+/* `while (US_MAY_GO_ON)`: a loop whose end the verifier does not see. The kernel counts its turns in a few
+ * instructions, where the numbers iterator of bpf_for() costs three calls and one more a turn, and leaves it
+ * after some millions: a backstop, for every loop here ends by itself. The instruction may_goto (BPF_JMP |
+ * BPF_JCOND, Linux 6.9), which older clangs cannot spell. */
+#define US_MAY_GO_ON                                                                                         \
+    ({                                                                                                       \
+        __label__ spent, on;                                                                                 \
+        int us_on = 1;                                                                                       \
+        __asm__ volatile goto("1: .byte 0xe5, 0; .long ((%l[spent] - 1b - 8) / 8) & 0xffff; .short 0"        \
+                              :                                                                              \
+                              :                                                                              \
+                              :                                                                              \
+                              : spent);                                                                      \
+        goto on;                                                                                             \
+    spent:                                                                                                   \
+        us_on = 0;                                                                                           \
+    on:;                                                                                                     \
+        us_on;                                                                                               \
+    })
 
 /* ---- ublk */
 

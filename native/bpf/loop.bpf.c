@@ -75,44 +75,42 @@ US_INLINE void submit(struct ring *r) {
     if (taken > 0) r->queued -= (us_u32)taken;
 }
 
-/* A fresh entry. Callers leave room: see begin_entry(). */
-US_INLINE struct io_uring_sqe *entry(struct ring *r, us_u32 opcode, us_u32 file, us_u64 user_data) {
-    us_u32 index = r->tail & (config.sq_entries - 1);
-    struct io_uring_sqe *sqe = &r->sqes[index];
+/* First word of an entry. */
+#define ENTRY(opcode, flags, file) ((opcode) | (us_u64)(flags) << 8 | (us_u64)(file) << 32)
+
+/* A fresh entry, word by word as the kernel lays it out. Callers leave room. */
+US_INLINE void enter(struct ring *r, us_u64 first, us_u64 off, us_u64 addr, us_u64 len_and_flags,
+                     us_u64 user_data, us_u64 buffer, us_u64 command) {
+    us_u64 *words = (us_u64 *)&r->sqes[r->tail & config.sq_mask];
     r->tail++;
     r->queued++;
-    *(us_u64 *)sqe = opcode | (us_u64)IOSQE_FIXED_FILE << 8 | (us_u64)file << 32;
-    sqe->user_data = user_data;
-    *(us_u64 *)&sqe->buf_index = 0;
-    sqe->cmd[0] = sqe->cmd[1] = 0;
-    return sqe;
+    words[0] = first;
+    words[1] = off;
+    words[2] = addr;
+    words[3] = len_and_flags;
+    words[4] = user_data;
+    words[5] = buffer;
+    words[6] = command;
+    words[7] = 0;
 }
 
-US_INLINE void commit(struct ring *r, us_u32 tag, __s32 result) {
-    counters.in_flight--;
-    struct io_uring_sqe *sqe =
-        entry(r, IORING_OP_URING_CMD, config.char_file, US_LOOP_USER_DATA(US_LOOP_FETCH, tag));
-    sqe->off = config.commit_op;
-    sqe->addr = tag | config.auto_buf_flags;
-    sqe->len = 0;
-    sqe->rw_flags = 0;
-    sqe->cmd[0] = config.queue | (us_u64)tag << 16 | (us_u64)(us_u32)result << 32;
+US_INLINE void commit(struct ring *r, us_u32 tag, us_u32 result) {
+    counters.ended++;
+    enter(r, ENTRY(IORING_OP_URING_CMD, IOSQE_FIXED_FILE, config.char_file), config.commit_op,
+          tag | config.auto_buf_flags, 0, US_LOOP_USER_DATA(US_LOOP_FETCH, tag), 0,
+          config.queue | (us_u64)tag << 16 | (us_u64)result << 32);
 }
 
-/* MSG_RING: a completion on the executor's ring, with that user_data and result. */
+/* MSG_RING: a completion on the executor's ring, with that user_data and result. Rings cannot be registered
+ * files. */
 US_INLINE void tell_executor(struct ring *r, us_u64 its_user_data, us_u32 its_result, us_u64 own_user_data) {
-    struct io_uring_sqe *sqe = entry(r, IORING_OP_MSG_RING, counters.executor_ring, own_user_data);
-    sqe->flags = IOSQE_CQE_SKIP_SUCCESS; /* rings cannot be registered files */
-    sqe->off = its_user_data;
-    sqe->addr = 0; /* IORING_MSG_DATA */
-    sqe->len = its_result;
-    sqe->rw_flags = 0;
+    enter(r, ENTRY(IORING_OP_MSG_RING, IOSQE_CQE_SKIP_SUCCESS, counters.executor_ring), its_user_data,
+          IORING_MSG_DATA, its_result, own_user_data, 0, 0);
 }
 
-US_INLINE void pass_on(struct ring *r, us_u32 tag) {
-    struct us_loop_tag *t = tag_of(tag);
-    tell_executor(r, config.passed_base + tag * config.passed_stride, t->reason - 1,
-                  US_LOOP_USER_DATA(US_LOOP_PASSED, tag));
+US_INLINE void pass_on(struct ring *r, us_u32 tag, us_u32 reason) {
+    tell_executor(r, config.passed_base + tag * config.passed_stride, reason,
+                  US_LOOP_USER_DATA(US_LOOP_PASSED, tag) | reason);
 }
 
 US_INLINE struct slot *slot_of(struct ring *r, us_u32 tag) {
@@ -135,20 +133,21 @@ US_INLINE void publish(struct ring *r, us_u32 tag, us_u32 op, us_u64 offset, us_
 }
 
 /* All pieces have ended. */
-US_INLINE void finish(struct ring *r, us_u32 tag) {
-    struct us_loop_tag *t = tag_of(tag);
+US_INLINE void finish(struct ring *r, us_u32 tag, struct us_loop_tag *t) {
     if (t->reason) {
-        counters.passed[(t->reason - 1) & (US_LOOP_REASONS - 1)]++;
-        pass_on(r, tag);
+        us_u32 reason = (t->reason - 1) & (US_LOOP_REASONS - 1);
+        counters.passed[reason]++;
+        pass_on(r, tag, reason);
         return;
     }
-    if (t->tracked) {
+    if (config.tracked && t->tracked) {
         struct slot *slot = slot_of(r, tag);
         if (slot) __sync_lock_test_and_set(&slot->sequence, 0);
     }
+    us_u64 length = t->length;
     counters.handled++;
-    counters.bytes += t->length;
-    commit(r, tag, (__s32)t->length);
+    counters.bytes += length;
+    commit(r, tag, (us_u32)length);
 }
 
 US_INLINE void place(struct ring *r, us_u32 tag, struct us_loop_tag *t, const struct us_piece *piece,
@@ -156,43 +155,30 @@ US_INLINE void place(struct ring *r, us_u32 tag, struct us_loop_tag *t, const st
     us_u32 layer = US_BOUND(piece->layer, US_MAX_LAYERS);
     const volatile struct us_loop_leaf *leaf = &leaves[layer];
     struct us_loop_leaf_counters *c = &counters.leaves[layer];
-    us_u32 op = t->op;
+    us_u64 user_data =
+        US_LOOP_USER_DATA(US_LOOP_PIECE, tag) | (us_u64)layer << 48 | piece->length >> US_SECTOR_SHIFT;
+    us_u64 file = (us_u64)leaf->file << 32 | (us_u64)IOSQE_FIXED_FILE << 8;
 
-    if (op == US_OP_READ) {
+    if (t->op == US_OP_READ) {
         c->reads++;
         c->bytes_read += piece->length;
-    } else if (op == US_OP_WRITE) {
+        us_u64 offset = leaf->access == US_LOOP_NOWHERE ? 0 : piece->offset;
+        enter(r, file | IORING_OP_READ_FIXED, offset, piece->buffer, piece->length, user_data, tag, 0);
+    } else if (t->op == US_OP_WRITE) {
         c->writes++;
         c->bytes_written += piece->length;
         if (leaf->access == US_LOOP_NOWHERE) return;
+        if (leaf->async_bytes && piece->length >= leaf->async_bytes) file |= (us_u64)IOSQE_ASYNC << 8;
+        enter(r, file | IORING_OP_WRITE_FIXED, piece->offset, piece->buffer,
+              piece->length | (us_u64)(fua ? RWF_DSYNC : 0) << 32, user_data, tag, 0);
     } else {
         c->flushes++;
         if (!leaf->flush) return;
-    }
-
-    us_u64 user_data =
-        US_LOOP_USER_DATA(US_LOOP_PIECE, tag) | (us_u64)layer << 48 | piece->length >> US_SECTOR_SHIFT;
-    us_u32 opcode = op == US_OP_READ    ? IORING_OP_READ_FIXED
-                    : op == US_OP_WRITE ? IORING_OP_WRITE_FIXED
-                                        : IORING_OP_FSYNC;
-    struct io_uring_sqe *sqe = entry(r, opcode, leaf->file, user_data);
-    if (op == US_OP_FLUSH) {
-        sqe->off = sqe->addr = 0;
-        sqe->len = 0;
-        sqe->rw_flags = IORING_FSYNC_DATASYNC;
-    } else {
-        sqe->off = leaf->access == US_LOOP_NOWHERE ? 0 : piece->offset;
-        sqe->addr = piece->buffer;
-        sqe->len = (us_u32)piece->length;
-        sqe->rw_flags = fua ? RWF_DSYNC : 0;
-        sqe->buf_index = (us_u16)tag;
-        if (op == US_OP_WRITE && leaf->async_bytes && piece->length >= leaf->async_bytes)
-            sqe->flags = IOSQE_FIXED_FILE | IOSQE_ASYNC;
+        enter(r, file | IORING_OP_FSYNC, 0, 0, (us_u64)IORING_FSYNC_DATASYNC << 32, user_data, 0, 0);
     }
     t->pending++;
 }
 
-/* So many always lead through so many pieces: in a deep stack a piece takes three passes a level. */
 /* So many always lead through so many pieces. */
 #define PASSES (US_LOOP_MAX_PIECES * US_WALK_PASSES)
 
@@ -262,73 +248,59 @@ US_INLINE void place_all(struct ring *r, us_u32 tag, struct us_loop_tag *t, us_u
     t->reason = 1 + US_LOOP_BY_SIZE;
 }
 
+US_INLINE void refuse(struct ring *r, us_u32 tag, struct us_loop_tag *t, us_u32 reason) {
+    t->reason = (us_u8)(1 + reason);
+    finish(r, tag, t);
+}
+
 US_INLINE void begin(struct ring *r, us_u32 tag) {
     struct ublksrv_io_desc desc; /* but for its address, which zero copy has none of */
     struct us_loop_tag *t = tag_of(tag);
-    counters.in_flight++;
+    counters.begun++;
     t->failed_leaves = 0;
-    t->pending = 1;
-    t->reason = t->tracked = 0;
-    t->length = 0;
 
-    if (bpf_probe_read_user(&desc, offsetof(struct ublksrv_io_desc, addr),
-                            (void *)(config.descriptors + tag * sizeof(desc)))) {
-        t->reason = 1 + US_LOOP_BY_FAILURE;
-        return finish(r, tag);
-    }
+    int unread = bpf_probe_read_user(&desc, offsetof(struct ublksrv_io_desc, addr),
+                                     (void *)(config.descriptors + tag * sizeof(desc))) != 0;
+    if (unread) return refuse(r, tag, t, US_LOOP_BY_FAILURE);
     us_u32 op = desc.op_flags & 0xff;
     us_u64 offset = desc.start_sector << US_SECTOR_SHIFT;
     us_u64 length = (us_u64)desc.nr_sectors << US_SECTOR_SHIFT;
     int writes = op == UBLK_IO_OP_WRITE;
-    if (op > UBLK_IO_OP_FLUSH || (writes && config.read_only)) {
-        t->reason = 1 + US_LOOP_BY_OPERATION;
-        return finish(r, tag);
-    }
+    if (op > UBLK_IO_OP_FLUSH || (writes && config.read_only)) return refuse(r, tag, t, US_LOOP_BY_OPERATION);
     if (op == UBLK_IO_OP_FLUSH) {
         offset = length = 0;
     } else if (desc.op_flags & UBLK_IO_F_NEED_REG_BUF) {
-        t->reason = 1 + US_LOOP_BY_BUFFER;
-        return finish(r, tag);
+        return refuse(r, tag, t, US_LOOP_BY_BUFFER);
     } else if (offset > config.size_bytes || length > config.size_bytes - offset || length == 0) {
-        t->reason = 1 + US_LOOP_BY_OPERATION;
-        return finish(r, tag);
+        return refuse(r, tag, t, US_LOOP_BY_OPERATION);
     }
     int fua = writes && (desc.op_flags & UBLK_IO_F_FUA);
-    if (counters.sync_failed && (fua || op == UBLK_IO_OP_FLUSH)) {
-        t->reason = 1 + US_LOOP_BY_SYNC;
-        return finish(r, tag);
-    }
-    /* enum us_op has the driver's numbers for these three, but for the order of flush. */
-    t->op = (us_u16)op;
+    if (counters.sync_failed && (fua || op == UBLK_IO_OP_FLUSH)) return refuse(r, tag, t, US_LOOP_BY_SYNC);
     t->length = length;
-    if (config.tracked && writes) {
-        t->tracked = 1;
-        publish(r, tag, op, offset, length);
-    }
+    t->pending = 1;
+    t->op = (us_u16)op; /* enum us_op has the driver's numbers for these three */
+    t->reason = 0;
+    t->tracked = config.tracked && writes;
+    if (t->tracked) publish(r, tag, op, offset, length);
     place_all(r, tag, t, offset, length, fua);
-    if (--t->pending == 0) finish(r, tag);
+    if (--t->pending == 0) finish(r, tag, t);
 }
 
-US_INLINE void piece_ended(struct ring *r, us_u64 user_data, __s32 result) {
-    us_u32 tag = (us_u32)(user_data >> 32) & 0xffff;
+US_INLINE void piece_ended(struct ring *r, us_u64 user_data, us_u32 tag, __s32 result) {
     struct us_loop_tag *t = tag_of(tag);
     if (result != (__s32)((us_u32)user_data << US_SECTOR_SHIFT)) {
         if (result < 0 && result != -4 && result != -11) /* EINTR, EAGAIN: tried again by the executor */
             t->failed_leaves |= 1ULL << (user_data >> 48 & (US_MAX_LAYERS - 1));
         if (!t->reason) t->reason = 1 + US_LOOP_BY_FAILURE;
     }
-    if (--t->pending == 0) finish(r, tag);
+    if (--t->pending == 0) finish(r, tag, t);
 }
 
-US_INLINE void completed(struct ring *r, us_u64 user_data, __s32 result) {
-    us_u32 tag = (us_u32)(user_data >> 32) & 0xffff;
+/* What is not a request's daily course. */
+US_INLINE void occurred(struct ring *r, us_u64 user_data, us_u32 tag, __s32 result) {
     switch (user_data >> 56) {
     case US_LOOP_FETCH:
-        if (result == 0) {
-            /* Once stopping, what still comes stays unanswered: the driver issues it to the next server
-             * again. */
-            if (!counters.stopping) begin(r, tag);
-        } else if (result == -19) {
+        if (result == -19) {
             if (!counters.aborted) tell_executor(r, config.abort_data, 0, US_LOOP_USER_DATA(US_LOOP_TOLD, 0));
             counters.aborted = 1;
         } else {
@@ -336,17 +308,14 @@ US_INLINE void completed(struct ring *r, us_u64 user_data, __s32 result) {
             tell_executor(r, config.abort_data, (us_u32)result, US_LOOP_USER_DATA(US_LOOP_TOLD, 0));
         }
         break;
-    case US_LOOP_PIECE:
-        piece_ended(r, user_data, result);
-        break;
     case US_LOOP_DONE:
-        commit(r, tag, result);
+        commit(r, tag, (us_u32)result);
         break;
     case US_LOOP_STOP:
         counters.stopping = 1;
         break;
     case US_LOOP_PASSED:
-        pass_on(r, tag);
+        pass_on(r, tag, (us_u32)user_data);
         break;
     case US_LOOP_TOLD:
         tell_executor(r, config.abort_data, -counters.lost, user_data);
@@ -354,15 +323,27 @@ US_INLINE void completed(struct ring *r, us_u64 user_data, __s32 result) {
     }
 }
 
+US_INLINE void completed(struct ring *r, us_u64 user_data, __s32 result) {
+    us_u32 tag = (us_u32)(user_data >> 32) & 0xffff, kind = (us_u32)(user_data >> 56);
+    if (kind == US_LOOP_PIECE) {
+        piece_ended(r, user_data, tag, result);
+    } else if (kind == US_LOOP_FETCH && result == 0) {
+        /* Once stopping, what still comes stays unanswered: the driver issues it to the next server again. */
+        if (!counters.stopping) begin(r, tag);
+    } else {
+        occurred(r, user_data, tag, result);
+    }
+}
+
 /* Goes through what has come. Returns how many there were. */
 US_INLINE us_u32 take(struct ring *r) {
     us_u32 head = WORD(r, config.cq_head), ready = WORD(r, config.cq_tail) - head;
     if (ready > config.cq_entries) ready = config.cq_entries;
-    us_u32 i;
-    bpf_for(i, 0, ready) {
+    us_u32 end = head + ready;
+    while (head != end && US_MAY_GO_ON) {
         if (r->queued + 2 > config.sq_entries) submit(r);
         if (r->queued + 2 > config.sq_entries) break;
-        us_u32 at = head & (config.cq_entries - 1);
+        us_u32 at = head & config.cq_mask;
         struct io_uring_cqe *cqe = (void *)(r->words + config.cq_cqes + at * sizeof(*cqe));
         head++;
         completed(r, cqe->user_data, cqe->res);
@@ -390,6 +371,13 @@ US_INLINE int polls(us_u32 some) {
     return !config.spin_adapts || counters.last_wait <= config.spin_ns;
 }
 
+/* requests: under way in this step. */
+US_INLINE void tell_of_crowd(struct ring *r, us_u64 requests) {
+    if (requests == 0 || r->queued >= config.sq_entries || !us_crowd_turn(&counters.crowd, requests)) return;
+    tell_executor(r, config.crowd_data, counters.crowd.crowded, US_LOOP_USER_DATA(US_LOOP_CROWD, 0));
+    submit(r);
+}
+
 SEC("struct_ops.s/loop_step")
 int BPF_PROG(loop_step, struct iou_ctx *io, struct iou_loop_params *params) {
     struct ring r = {.ctx = io};
@@ -405,14 +393,20 @@ int BPF_PROG(loop_step, struct iou_ctx *io, struct iou_loop_params *params) {
     r.tail = WORD(&r, config.sq_tail);
     r.queued = r.tail - WORD(&r, config.sq_head); /* the first FETCHes are the server's own entries */
 
+    if (r.queued) submit(&r);
+
+    us_u64 ended = counters.ended;
     us_u32 some = 0;
-    bpf_repeat(ROUNDS) {
+    counters.rounds = ROUNDS;
+    while (US_MAY_GO_ON) {
         us_u32 ready = take(&r);
-        if (ready) some = 1;
-        if (r.queued) submit(&r);
         if (!ready) break;
+        some = 1;
+        if (r.queued) submit(&r);
+        if (--counters.rounds == 0) break;
     }
-    if (counters.stopping && !counters.in_flight && !r.queued) return IOU_LOOP_STOP;
+    tell_of_crowd(&r, counters.begun - ended);
+    if (counters.stopping && counters.begun == counters.ended && !r.queued) return IOU_LOOP_STOP;
 
     /* Entries that the kernel would not take now, for want of memory, are tried again without sleeping. */
     params->cq_wait_idx = WORD(&r, config.cq_head) + (r.queued || polls(some) ? 0 : 1);

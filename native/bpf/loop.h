@@ -9,6 +9,7 @@
 #ifndef US_BPF_LOOP_H
 #define US_BPF_LOOP_H
 
+#include "core/crowd.h"
 #include "core/table.h"
 
 #define US_LOOP_MAX_TAGS 4096 /* a power of two: UBLK_MAX_QUEUE_DEPTH */
@@ -21,6 +22,7 @@ enum us_loop_kind {
     US_LOOP_STOP = 4,   /* from the executor: end when nothing is in flight */
     US_LOOP_PASSED = 5, /* a message of ours to the executor did not get through */
     US_LOOP_TOLD = 6,   /* the same, for the news that the driver takes the device back */
+    US_LOOP_CROWD = 7,  /* the same, for the news of a crowd */
 };
 #define US_LOOP_USER_DATA(kind, tag) ((us_u64)(kind) << 56 | (us_u64)(tag) << 32)
 
@@ -43,6 +45,7 @@ enum us_loop_reason {
 
 struct us_loop_config {
     us_u32 sq_entries, cq_entries;                      /* powers of two */
+    us_u32 sq_mask, cq_mask;                            /* one less */
     us_u32 sq_head, sq_tail, cq_head, cq_tail, cq_cqes; /* offsets into the ring's first mapping */
     us_u32 depth, queue;
     us_u32 max_pieces;     /* of one request, at most US_LOOP_MAX_PIECES: more are passed on */
@@ -59,6 +62,7 @@ struct us_loop_config {
     us_u64 passed_base; /* user_data of messages to the executor: base + tag × stride */
     us_u64 passed_stride;
     us_u64 abort_data;  /* … and of the news that the driver takes the device back */
+    us_u64 crowd_data;  /* … and that requests come in crowds, or no more: result 1 or 0 */
     us_u64 spin_ns;     /* poll so long before sleeping; 0: sleep at once */
     us_u32 spin_adapts; /* … but only while the last wait was not longer */
 };
@@ -93,18 +97,21 @@ struct us_loop_leaf_counters {
 
 struct us_loop_counters {
     us_u64 steps;   /* runs of the program */
-    us_u64 handled; /* requests answered without user space */
+    us_u64 begun;   /* requests taken from the driver */
+    us_u64 ended;   /* … and given back to it */
+    us_u64 handled; /* of these, answered without user space */
     us_u64 bytes;   /* read and written by these */
     us_u64 passed[US_LOOP_REASONS];
     us_u64 spins;     /* steps that found nothing while polling */
     us_u64 last_work; /* when something came last, by the kernel's clock in ns */
     us_u64 last_wait; /* how long that had to be waited for */
-    us_u32 in_flight;
+    us_u32 rounds;    /* that this step may still look for completions */
     us_u32 stopping;
     us_u32 sync_failed;   /* set by the server, for good: US_LOOP_BY_SYNC */
     us_u32 aborted;       /* the driver takes the device back */
     us_u32 lost;          /* -errno of a FETCH that failed in another way: the loop cannot go on */
     us_u32 executor_ring; /* set by the server: its descriptor of the executor's ring */
+    struct us_crowd crowd;
     struct us_loop_leaf_counters leaves[US_MAX_LAYERS];
 };
 

@@ -29,10 +29,11 @@ struct LeafCounters {
 };
 
 struct QueueCounters {
-    Counter requests;  // client requests ended
-    Counter bytes;     // read and written for clients
-    Counter in_flight; // client requests now
-    Counter enters;    // io_uring_enter calls
+    Counter requests;                 // client requests ended
+    Counter bytes;                    // read and written for clients
+    Counter in_flight;                // client requests now
+    Counter enters;                   // io_uring_enter calls
+    std::atomic<bool> crowded{false}; // core/crowd.h
     std::array<LeafCounters, US_MAX_LAYERS> leaves;
     // What a program in the kernel counts beside these; nullptr: there is none.
     std::atomic<const us_loop_counters *> kernel{nullptr};

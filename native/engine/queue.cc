@@ -91,6 +91,7 @@ void Queue::Impl::give_piece(Piece *piece) {
 
 void Queue::Impl::submit(Request &request) {
     busy++;
+    begun++;
     counters->in_flight.add(1);
     request.error = 0;
     request.good_bytes = request.length;

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <vector>
 
+#include "core/crowd.h"
 #include "engine/counters.h"
 #include "engine/leaf_op.h"
 #include "engine/queue.h"
@@ -28,8 +29,9 @@ struct Queue::Impl {
     // ---- ring.cc: the ring and its loop
     void set_up_ring();
     void register_resources();
-    void turn();     // submits, waits for at least one completion, and runs all that have come
-    void arm_wake(); // listens to wake()
+    void turn(); // submits, waits for at least one completion, and runs all that have come
+    void note_crowd(uint64_t before); // how many were in flight when the turn began
+    void arm_wake();                  // listens to wake()
     void run_posted();
     void wake(); // under posted_mutex
     bool has_ended();
@@ -57,7 +59,9 @@ struct Queue::Impl {
     std::shared_ptr<QueueCounters> counters;
 
     std::atomic<bool> stopping{false};
-    uint32_t busy = 0; // client requests and background work under way: the loop ends at 0
+    us_crowd crowd{};
+    uint32_t begun = 0; // client requests of this turn
+    uint32_t busy = 0;  // client requests and background work under way: the loop ends at 0
 
     QueueExecutor executor;
     Inflight *inflight = nullptr; // nullptr: the table has nothing that needs it

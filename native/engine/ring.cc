@@ -10,6 +10,7 @@
 #include "engine/graph.h"
 #include "engine/graph_impl.h"
 #include "engine/queue_impl.h"
+#include "engine/scheduling.h"
 
 namespace us {
 
@@ -84,8 +85,17 @@ void Queue::Impl::run_posted() {
         fn();
 }
 
+void Queue::Impl::note_crowd(uint64_t before) {
+    uint64_t requests = before + begun;
+    begun = 0;
+    if (requests == 0 || !us_crowd_turn(&crowd, requests)) return;
+    counters->crowded.store(crowd.crowded, std::memory_order_relaxed);
+    schedule_for_crowds(pthread_self(), crowd.crowded);
+}
+
 void Queue::Impl::turn() {
     io_uring_cqe *cqe;
+    uint64_t before = counters->in_flight.get();
     int result;
     int64_t wait_ns = executor.next_pause_end();
     if (wait_ns < 0) {
@@ -106,6 +116,7 @@ void Queue::Impl::turn() {
     io_uring_cq_advance(&ring, seen);
     executor.end_pauses();
     resume_waiting();
+    note_crowd(before);
 }
 
 // Under the lock, so that whoever called post() or stop() last has no more to do with this queue.

@@ -3,6 +3,8 @@
 #include <cstring>
 #include <string>
 
+#include "engine/scheduling.h"
+
 namespace us {
 
 namespace {
@@ -48,10 +50,12 @@ json status_of(const Graph::Impl &graph) {
     json queues = json::array();
     std::vector<Sum> sums(graph.targets.size());
     for (const auto &[index, counters] : graph.queues) {
-        queues.push_back({{"requests", counters->requests.get()},
-                          {"bytes", counters->bytes.get()},
-                          {"inFlight", counters->in_flight.get()},
-                          {"enters", counters->enters.get()}});
+        queues.push_back(
+            {{"requests", counters->requests.get()},
+             {"bytes", counters->bytes.get()},
+             {"inFlight", counters->in_flight.get()},
+             {"enters", counters->enters.get()},
+             {"scheduling", scheduling_name(counters->crowded.load(std::memory_order_relaxed))}});
         for (size_t i = 0; i < sums.size(); i++)
             sums[i].add(counters->leaves[i]);
         if (const us_loop_counters *kernel = counters->kernel.load(std::memory_order_acquire))

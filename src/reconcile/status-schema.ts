@@ -89,6 +89,10 @@ const QUEUE = object("One queue of a device", {
   bytes: integer("Bytes moved."),
   inFlight: integer("Requests being served now."),
   enters: integer("Calls of io_uring_enter."),
+  scheduling: oneOf(
+    "Of its thread. batch while requests come many at a time: woken, it lets the task that is submitting go on first.",
+    ["normal", "batch"],
+  ),
   kernel: nullable(KERNEL),
 });
 

@@ -81,6 +81,7 @@ export const HEALTHY: StatusItem = {
         bytes: 49_152_000,
         inFlight: 0,
         enters: 3000,
+        scheduling: "normal",
         kernel: null,
       },
     ],
@@ -177,6 +178,7 @@ export const DEGRADED: StatusItem = {
       bytes: 2_048_000,
       inFlight: 1,
       enters: 21,
+      scheduling: "batch" as const,
       kernel: {
         requests: 480,
         redirected: { operation: 12, layer: 0, failure: 3, buffer: 0, size: 0, flush: 0 },

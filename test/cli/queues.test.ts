@@ -28,6 +28,7 @@ function queue(rest: Partial<QueueStatus> = {}): QueueStatus {
     bytes: 0,
     inFlight: 0,
     enters: 1,
+    scheduling: "normal",
     kernel: kernel(),
     ...rest,
   };

@@ -159,6 +159,7 @@ function answer({ op, member }) {
         bytes: 0,
         inFlight: 0,
         enters: 0,
+        scheduling: "normal",
         kernel: null,
       },
     ],

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "engine/log.h"
+#include "engine/scheduling.h"
 #include "frontends/ublk/params.h"
 
 namespace us::ublk {
@@ -358,8 +359,10 @@ void Device::describe_queue(uint32_t index, nlohmann::json &status) const {
     status["requests"] = status["requests"].get<uint64_t>() + US_READ_ONCE(c.handled);
     status["bytes"] = status["bytes"].get<uint64_t>() + US_READ_ONCE(c.bytes);
     status["enters"] = status["enters"].get<uint64_t>() + loop->enters();
+    status["scheduling"] = scheduling_name(US_READ_ONCE(c.crowd.crowded));
     // What is at the executor is in flight for both.
-    status["inFlight"] = US_READ_ONCE(c.in_flight);
+    uint64_t ended = US_READ_ONCE(c.ended); // read first, so that it is not the larger one
+    status["inFlight"] = US_READ_ONCE(c.begun) - ended;
 }
 
 void Device::resize() {

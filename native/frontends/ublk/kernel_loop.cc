@@ -13,6 +13,7 @@
 
 #include "engine/graph_impl.h"
 #include "engine/log.h"
+#include "engine/scheduling.h"
 #include "frontends/ublk/queue.h"
 #include "frontends/ublk/uapi.h"
 
@@ -79,6 +80,8 @@ KernelLoop::KernelLoop(Graph &graph, const DeviceFacts &facts, uint16_t queue, P
     RingOffsets at = ring_->offsets();
     config.sq_entries = ring_->sq_entries();
     config.cq_entries = ring_->cq_entries();
+    config.sq_mask = config.sq_entries - 1;
+    config.cq_mask = config.cq_entries - 1;
     config.sq_head = at.sq_head;
     config.sq_tail = at.sq_tail;
     config.cq_head = at.cq_head;
@@ -97,6 +100,7 @@ KernelLoop::KernelLoop(Graph &graph, const DeviceFacts &facts, uint16_t queue, P
     config.passed_base = inbox.first_tag;
     config.passed_stride = inbox.stride;
     config.abort_data = inbox.aborted;
+    config.crowd_data = inbox.crowded;
     config.spin_ns = polling == Polling::off ? 0 : SPIN_NS;
     config.spin_adapts = polling == Polling::adaptive;
     program_ = std::make_unique<KernelProgram>(ring_->fd(), config, leaves.data(), table);
@@ -152,6 +156,10 @@ void KernelLoop::pass_back(Completion &sent, uint32_t tag, int32_t result) {
 
 void KernelLoop::stop() {
     message(stop_sent_, US_LOOP_USER_DATA(US_LOOP_STOP, 0), 0);
+}
+
+void KernelLoop::schedule(bool crowded) {
+    schedule_for_crowds(thread_.native_handle(), crowded);
 }
 
 void KernelLoop::join() {

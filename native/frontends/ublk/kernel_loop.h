@@ -36,6 +36,7 @@ class KernelLoop {
         uint64_t descriptors; // the queue's request descriptors, mapped
         uint64_t first_tag;   // of tag 0; its result: enum us_loop_reason
         uint64_t stride;      // from one tag's to the next one's
+        uint64_t crowded;     // requests come in crowds (1), or no more (0)
         uint64_t aborted;     // the driver takes the device back (0), or a FETCH failed (-errno)
     };
 
@@ -53,6 +54,8 @@ class KernelLoop {
     // On the queue thread, once: ends when nothing is in flight any more.
     void stop();
     void join();
+    // On the queue thread.
+    void schedule(bool crowded);
 
     // Leaves of which the program saw a failure that makes a flush untrue, as a bit set.
     uint64_t failed_leaves(uint32_t tag) const { return program_->tag(tag).failed_leaves; }

@@ -50,6 +50,8 @@ us_loop_config config_of(const KernelRing &ring, const us_table &table) {
     us_loop_config config{};
     config.sq_entries = ring.sq_entries();
     config.cq_entries = ring.cq_entries();
+    config.sq_mask = config.sq_entries - 1;
+    config.cq_mask = config.cq_entries - 1;
     config.sq_head = at.sq_head;
     config.sq_tail = at.sq_tail;
     config.cq_head = at.cq_head;

@@ -142,6 +142,7 @@ void DeviceQueue::put_into_kernel(Polling polling) {
         .descriptors = reinterpret_cast<uintptr_t>(descriptors_),
         .first_tag = reinterpret_cast<uintptr_t>(static_cast<Completion *>(&tags_[0].fetch)),
         .stride = sizeof(Tag),
+        .crowded = reinterpret_cast<uintptr_t>(static_cast<Completion *>(&crowd_note_)),
         .aborted = reinterpret_cast<uintptr_t>(static_cast<Completion *>(&aborted_note_)),
     };
     loop_ = std::make_unique<KernelLoop>(graph_, facts_, index_, polling, inbox);
@@ -150,6 +151,10 @@ void DeviceQueue::put_into_kernel(Polling polling) {
         DeviceQueue &self = *static_cast<Note &>(note).queue;
         if (result != 0) self.lost("fetching a request", self.tags_[0], result);
         if (!self.stopping_) self.aborted_();
+    };
+    crowd_note_.queue = this;
+    crowd_note_.fn = [](Completion &note, int32_t crowded, uint32_t) {
+        static_cast<Note &>(note).queue->loop_->schedule(crowded != 0);
     };
     for (Tag &tag : tags_)
         tag.fetch.fn = [](Completion &step, int32_t, uint32_t) {

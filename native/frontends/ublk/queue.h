@@ -85,6 +85,9 @@ class DeviceQueue {
 
   private:
     struct Tag;
+    struct Note : Completion {
+        DeviceQueue *queue = nullptr;
+    };
 
     void run(std::promise<void> prepared);
     void map_descriptors();
@@ -116,11 +119,9 @@ class DeviceQueue {
     size_t buffers_bytes_ = 0;
     std::vector<Tag> tags_;
     std::unique_ptr<KernelLoop> loop_;
-    struct Note : Completion {
-        DeviceQueue *queue = nullptr;
-    } aborted_note_;         // of the loop
-    bool stopping_ = false;  // of the queue's thread
-    bool loop_told_ = false; // to stop; the same
+    Note aborted_note_, crowd_note_; // from the loop
+    bool stopping_ = false;          // of the queue's thread
+    bool loop_told_ = false;         // to stop; the same
     Counter registered_by_command_;
 
     std::promise<bool> go_; // true: serve, false: end

@@ -64,6 +64,22 @@ echo "${requests:?} requests, ${enters:?} calls of io_uring_enter"
 ((requests >= 2000 && requests < 2200 && enters <= 2))
 [[ $(jq '[.layers[] | select(.name != "wide") | .reads] | add' <<<"$after") == $(jq '.layers[0].reads' <<<"$after") ]]
 
+# Requests that come many at a time do not each take the CPU from the task that is submitting them; single ones do.
+policies() {
+    local worker
+    worker=$(ask wide '{"op":"status"}' | jq .pid)
+    for thread in /proc/"$worker"/task/*; do
+        if [[ $(<"$thread/comm") == ublk-k* ]]; then chrt -p "${thread##*/}"; fi
+    done
+}
+reads() { fio --name=reads --filename="$dev" --direct=1 --ioengine=io_uring --rw=randread --bs=4k --size=100% "$@" >/dev/null; }
+[[ $(policies) == *SCHED_BATCH* && $(jq -r '.queues[].scheduling' <<<"$after") == *batch* ]]
+one_by_one() {
+    for cpu in 0 1; do reads --iodepth=1 --number_ios=200 --cpus_allowed=$cpu; done
+    [[ $(policies) != *SCHED_BATCH* && $(ask wide '{"op":"status"}' | jq -r '.queues[].scheduling') != *batch* ]]
+}
+until_true 60 one_by_one
+
 [[ $(ask wide '{"op":"stop"}') == *true* ]]
 until_true 60 supervisor_gone wide
 helped "delete $(jq .id "$(run_dir wide)/device.json")"
