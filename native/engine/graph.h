@@ -61,8 +61,8 @@ class Graph {
     // Takes a dropped member back: it becomes syncing. Any thread. Returns an error text, empty when done.
     std::string readd(const std::string &layer, const std::string &member);
 
-    // Any thread: a flush, or a durable write, of this leaf has failed. Tells the leaf and whoever asked to
-    // know.
+    // Any thread: a flush, or a durable write, of this leaf has failed. Tells the leaf and, when all its
+    // flushes fail from now on, whoever asked to know.
     void sync_failed(uint32_t layer);
     // Before anything runs.
     void on_sync_failed(std::function<void()> listener);

@@ -204,7 +204,7 @@ TEST(mirror_drops_a_member_of_direct_io_whose_flush_fails_once) {
         else
             CHECK_EQ(served.flush().error, 0);
         CHECK_EQ(state_of(served.mirror(), 1), "dropped");
-        CHECK_EQ(served.mirror()["members"][1]["reason"], "flush failed: Remote I/O error");
+        CHECK_EQ(std::string(served.mirror()["members"][1]["reason"]), "flush failed: Remote I/O error");
         // Each request speaks for itself: nothing of it is left for the next one.
         CHECK_EQ(served.graph().readd("safe", "b"), "");
         served.wait_for(all_in_sync);
