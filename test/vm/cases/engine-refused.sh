@@ -32,8 +32,7 @@ served_natively() {
     local queue
     queue=$(ublk_stack status refused -o json | jq -c '.items[0].status.queues[0] | [.engine, .reason]')
     [[ $queue == "[\"native\",\"$1\"]" ]]
-    ublk_stack explain refused | grep -F "why: $1"
-    ublk_stack logs refused | grep -F "served by the native engine: $1"
+    grep -F "served by the native engine: $1" "$UBLK_STACK_STATE_DIR/logs/refused.log"
 }
 
 echo "== no compiler"
@@ -42,6 +41,7 @@ sysctl -q net.core.bpf_jit_enable=0
 stack auto auto >refused.yaml
 ublk_stack apply refused.yaml
 served_natively "$why"
+ublk_stack explain refused | grep -F "why: $why"
 sysctl -q net.core.bpf_jit_enable=1
 
 echo "== a verifier that refuses"

@@ -119,12 +119,14 @@ spec:
     data: { layer: both, ublk: { queues: 1 } }
 YAML
 ublk_stack apply pair.yaml
-ublk_stack wait --for=synced pair --timeout 60s
 dev=$(device pair data)
+pair() { helped "ask $(echo "$UBLK_STACK_RUN_DIR"/stacks/pair/*/control.sock) {\"op\":\"status\"}"; }
+synced() { [[ $(pair | jq -c '[.mirrors[0].members[].state]') == '["in-sync","in-sync"]' ]]; }
+until_true 60 synced
 dmsetup suspend --noudevsync slow
 dd if=/dev/urandom of="$dev" bs=64K count=1 oflag=direct status=none &
 writer=$!
-waits() { (($(ublk_stack status pair -o json | jq '[.items[0].status.queues[].inFlight] | add') > 0)); }
+waits() { (($(pair | jq '[.queues[].inFlight] | add') > 0)); }
 until_true 60 waits
 ublk_stack explain pair | grep "engine $engine"
 status=0
@@ -134,7 +136,6 @@ cat error
 ublk_stack status pair
 answers
 wait "$writer"
-# It went on by itself.
-ublk_stack delete --ignore-not-found pair
-[[ -z $(ls /dev/ublkc* 2>/dev/null) ]]
+deleted() { [[ -z $(ls /dev/ublkc* 2>/dev/null) && ! -e $UBLK_STACK_RUN_DIR/stacks/pair ]]; }
+until_true 60 deleted # the controller went on by itself
 cmp good.img slow.img
