@@ -289,8 +289,10 @@ US_INLINE void begin(struct ring *r, us_u32 tag) {
 US_INLINE void piece_ended(struct ring *r, us_u64 user_data, us_u32 tag, __s32 result) {
     struct us_loop_tag *t = tag_of(tag);
     if (result != (__s32)((us_u32)user_data << US_SECTOR_SHIFT)) {
-        if (result < 0 && result != -4 && result != -11) /* EINTR, EAGAIN: tried again by the executor */
+        if (result < 0 && result != -4 && result != -11) { /* EINTR, EAGAIN: tried again by the executor */
+            if (!t->failed_leaves) t->error = result;
             t->failed_leaves |= 1ULL << (user_data >> 48 & (US_MAX_LAYERS - 1));
+        }
         if (!t->reason) t->reason = 1 + US_LOOP_BY_FAILURE;
     }
     if (--t->pending == 0) finish(r, tag, t);

@@ -90,6 +90,7 @@ struct us_loop_tag {
     us_u16 op;      /* enum us_op */
     us_u8 tracked;  /* has an in-flight slot */
     us_u8 reason;   /* 1 + enum us_loop_reason: goes to user space when the last piece has ended */
+    int error;      /* -errno of the first of failed_leaves */
 };
 
 struct us_loop_leaf_counters {

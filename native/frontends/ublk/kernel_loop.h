@@ -57,8 +57,10 @@ class KernelLoop {
     // On the queue thread.
     void schedule(bool crowded);
 
-    // Leaves of which the program saw a failure that makes a flush untrue, as a bit set.
-    uint64_t failed_leaves(uint32_t tag) const { return program_->tag(tag).failed_leaves; }
+    // Leaves of which the program saw a failure that makes a flush, or a durable write, untrue.
+    FailedSync failed_sync(uint32_t tag) const {
+        return {program_->tag(tag).failed_leaves, program_->tag(tag).error};
+    }
     // Any thread: from now on, flushes and durable writes are passed on.
     void distrust_flushes() { program_->counters().sync_failed = 1; }
 

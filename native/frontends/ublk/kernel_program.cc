@@ -19,6 +19,7 @@ namespace us::ublk {
 namespace {
 
 constexpr size_t LOG_BYTES = 1 << 20;
+constexpr int ENOTSUPP = 524; // include/linux/errno.h: meant for the kernel alone, but bpf(2) answers it
 
 int silent(libbpf_print_level, const char *, va_list) {
     return 0; // the verifier's log is kept apart, and the rest is said by our own errors
@@ -76,6 +77,8 @@ std::string refusal(int error) {
     case EINVAL:
     case E2BIG:
         return "the kernel's verifier does not take the program";
+    case ENOTSUPP:
+        return "the kernel's compiler for BPF is off (net.core.bpf_jit_enable) or cannot call its functions";
     default:
         return strerror(error);
     }
