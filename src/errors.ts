@@ -317,6 +317,11 @@ export const ERROR_GROUPS = {
       cure: "`ublk-stack status NAME` names the layer, `ublk-stack logs NAME` what happened.",
       exit: 1,
     },
+    "not-adjustable": {
+      title: "A layer cannot take this while it runs",
+      cure: "Change the file and apply it: `ublk-stack diff` says what that costs. `set` is for what changes without a restart.",
+      exit: 1,
+    },
     "server-start": {
       title: "A server did not start",
       cure: "`ublk-stack logs NAME` holds its last words.",

@@ -98,6 +98,31 @@ file says is left alone: no IO, no restart.`,
     load: () => import("./diff.js"),
   },
   {
+    name: "set",
+    summary: "give a layer other settings while it runs",
+    details: `For instruments: error, delay, flakey and the like. Nothing restarts, and no request is lost. The file stays the
+truth: diff shows what was set, and the next apply takes it back.`,
+    group: "Stacks",
+    arguments: [
+      stackName(true),
+      { name: "layer", description: "name of a layer of it", required: true, variadic: false },
+      {
+        name: "key=value",
+        description:
+          "an option of the layer and its value, as in the file; nothing after '=' for its default",
+        required: true,
+        variadic: true,
+      },
+    ],
+    options: [],
+    examples: [
+      "set demo sick probability=0.05 seed=7",
+      "set demo sick 'ops=[read, flush]'",
+      "set demo sick nth=",
+    ],
+    load: () => import("./set.js"),
+  },
+  {
     name: "delete",
     summary: "take stacks down; data files stay",
     group: "Stacks",

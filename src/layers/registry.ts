@@ -37,3 +37,8 @@ export function kindOfType(type: string): LayerKind<LayerType> {
   if (!Object.hasOwn(KINDS, type)) throw new RangeError(`no layer type is called ${JSON.stringify(type)}`);
   return KINDS[type as LayerType] as LayerKind<LayerType>;
 }
+
+/** Names of a type's params that may change while IO runs; none of a type that this build does not know. */
+export function adjustableParams(type: string): readonly string[] {
+  return Object.hasOwn(KINDS, type) ? kindOfType(type).adjustable : [];
+}
