@@ -109,7 +109,7 @@ US_INLINE void tell_executor(struct ring *r, us_u64 its_user_data, us_u32 its_re
 }
 
 US_INLINE void pass_on(struct ring *r, us_u32 tag, us_u32 reason) {
-    tell_executor(r, config.passed_base + tag * config.passed_stride, reason,
+    tell_executor(r, counters.passed_base + tag * config.passed_stride, reason,
                   US_LOOP_USER_DATA(US_LOOP_PASSED, tag) | reason);
 }
 
@@ -260,7 +260,7 @@ US_INLINE void begin(struct ring *r, us_u32 tag) {
     t->failed_leaves = 0;
 
     int unread = bpf_probe_read_user(&desc, offsetof(struct ublksrv_io_desc, addr),
-                                     (void *)(config.descriptors + tag * sizeof(desc))) != 0;
+                                     (void *)(counters.descriptors + tag * sizeof(desc))) != 0;
     if (unread) return refuse(r, tag, t, US_LOOP_BY_FAILURE);
     us_u32 op = desc.op_flags & 0xff;
     us_u64 offset = desc.start_sector << US_SECTOR_SHIFT;
@@ -301,11 +301,12 @@ US_INLINE void occurred(struct ring *r, us_u64 user_data, us_u32 tag, __s32 resu
     switch (user_data >> 56) {
     case US_LOOP_FETCH:
         if (result == -19) {
-            if (!counters.aborted) tell_executor(r, config.abort_data, 0, US_LOOP_USER_DATA(US_LOOP_TOLD, 0));
+            if (!counters.aborted)
+                tell_executor(r, counters.abort_data, 0, US_LOOP_USER_DATA(US_LOOP_TOLD, 0));
             counters.aborted = 1;
         } else {
             counters.lost = (us_u32)-result;
-            tell_executor(r, config.abort_data, (us_u32)result, US_LOOP_USER_DATA(US_LOOP_TOLD, 0));
+            tell_executor(r, counters.abort_data, (us_u32)result, US_LOOP_USER_DATA(US_LOOP_TOLD, 0));
         }
         break;
     case US_LOOP_DONE:
@@ -318,7 +319,7 @@ US_INLINE void occurred(struct ring *r, us_u64 user_data, us_u32 tag, __s32 resu
         pass_on(r, tag, (us_u32)user_data);
         break;
     case US_LOOP_TOLD:
-        tell_executor(r, config.abort_data, -counters.lost, user_data);
+        tell_executor(r, counters.abort_data, -counters.lost, user_data);
         break;
     }
 }
@@ -374,7 +375,7 @@ US_INLINE int polls(us_u32 some) {
 /* requests: under way in this step. */
 US_INLINE void tell_of_crowd(struct ring *r, us_u64 requests) {
     if (requests == 0 || r->queued >= config.sq_entries || !us_crowd_turn(&counters.crowd, requests)) return;
-    tell_executor(r, config.crowd_data, counters.crowd.crowded, US_LOOP_USER_DATA(US_LOOP_CROWD, 0));
+    tell_executor(r, counters.crowd_data, counters.crowd.crowded, US_LOOP_USER_DATA(US_LOOP_CROWD, 0));
     submit(r);
 }
 
