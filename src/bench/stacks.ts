@@ -44,9 +44,15 @@ export type StackName = keyof typeof STACKS;
 export type KernelName = "null-blk" | "loop" | "dm-stripe" | "md-raid1";
 
 /** config.json of each server of a stack, bottom up; `name` is the contender's, as measure.sh knows it. */
-export function serverConfigs(name: string, stack: StackName, engine: Engine, poll: Poll): object[] {
+export function serverConfigs(
+  name: string,
+  stack: StackName,
+  engine: Engine,
+  poll: Poll,
+  queues = 1,
+): object[] {
   return STACKS[stack].map((layers, id) => {
-    const spec = { layers, exports: { data: { layer: "top", frontend: "ublk", ublk: { queues: 1 } } } };
+    const spec = { layers, exports: { data: { layer: "top", frontend: "ublk", ublk: { queues } } } };
     const config = serverConfig(`${name}-${id}`, spec, {
       runDir: `/run/bench/${name}/${id}`,
       media: NULLB_MEDIA,

@@ -236,8 +236,8 @@ truth: diff shows what was set, and the next apply takes it back.`,
     name: "bench",
     summary: "measure this build against its peers, in one run",
     details: `Suites: lifecycle (start, memory, idle), nbd (against nbdkit and qemu-storage-daemon on the same file), and on real ublk
-in the virtual machine instructions (both engines against the kernel's own devices) and latency (the engines, and each
-way of polling). Figures are ratios or counts, so that they mean the same on another machine.`,
+in the virtual machine instructions (both engines against the kernel's own devices), latency (the engines, and each way of
+polling) and restart (how soon a server serves, and is replaced, with each engine). Figures are ratios or counts, so that they mean the same on another machine.`,
     group: "Program",
     arguments: [],
     options: [options.SUITE, options.QUICK, options.SAVE, options.FOLDER, options.outputOf(["json"])],

@@ -135,7 +135,7 @@ void DeviceQueue::set_up_tags() {
     }
 }
 
-void DeviceQueue::put_into_kernel(Polling polling) {
+KernelLoop &DeviceQueue::put_into_kernel(Polling polling) {
     map_descriptors();
     set_up_tags();
     KernelLoop::Inbox inbox{
@@ -161,6 +161,7 @@ void DeviceQueue::put_into_kernel(Polling polling) {
             Tag &self = *static_cast<Tag::Step &>(step).tag;
             self.queue->passed_on(self);
         };
+    return *loop_;
 }
 
 void DeviceQueue::take_out_of_kernel() {
