@@ -211,6 +211,10 @@ US_INLINE us_u32 place_walked(struct ring *r, us_u32 tag, struct us_loop_tag *t,
     return 1 + US_LOOP_BY_SIZE;
 }
 
+US_INLINE int at_leaf(void) {
+    return leaves[US_BOUND(head.layer, US_MAX_LAYERS)].access != US_LOOP_NO_LEAF;
+}
+
 /* Head by head: what goes straight down to a leaf, as most requests do, needs no frames. */
 US_INLINE void place_all(struct ring *r, us_u32 tag, struct us_loop_tag *t, us_u64 offset, us_u64 length,
                          us_u32 fua) {
@@ -221,21 +225,20 @@ US_INLINE void place_all(struct ring *r, us_u32 tag, struct us_loop_tag *t, us_u
     }
     const struct us_live *live =
         config.shared ? (const struct us_live *)(r->region + config.live_offset) : &unused;
-    head.length = 0;
     us_u64 done = 0;
-    bpf_repeat(US_LOOP_MAX_PIECES + 1) {
-        us_head_begin(&head, config.root, t->op, offset + done, length - done);
+    do {
         int result = US_WALK_ON;
-        bpf_repeat(US_MAX_DEPTH + 1) {
+        us_head_begin(&head, config.root, t->op, offset + done, length - done);
+        while (!at_leaf() && US_MAY_GO_ON) {
             result = us_down(&head, live);
             if (result != US_WALK_ON) break;
         }
-        if (result != US_WALK_PIECE) {
+        if (result != US_WALK_ON && result != US_WALK_PIECE) {
             t->reason = 1 + (result == US_WALK_REDIRECT ? US_LOOP_BY_LAYER : US_LOOP_BY_FAILURE);
             return;
         }
         us_u32 reason = 0;
-        if (leaves[US_BOUND(head.layer, US_MAX_LAYERS)].access == US_LOOP_NO_LEAF) {
+        if (!at_leaf()) {
             reason = place_walked(r, tag, t, live, done, fua);
         } else if (room(r, t)) {
             struct us_piece straight = {head.layer, head.offset, head.length, done};
@@ -249,7 +252,7 @@ US_INLINE void place_all(struct ring *r, us_u32 tag, struct us_loop_tag *t, us_u
         }
         done += head.length;
         if (done >= length) return;
-    }
+    } while (US_MAY_GO_ON);
     t->reason = 1 + US_LOOP_BY_SIZE;
 }
 

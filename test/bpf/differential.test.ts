@@ -15,7 +15,8 @@ const here = import.meta.dirname;
 const project = resolve(here, "../..");
 const build = join(project, "native/build/Differential");
 const folder = mkdtempSync(join(tmpdir(), "differential-"));
-afterAll(() => rmSync(folder, { recursive: true }));
+// Hundreds of files, on a disk that others may keep busy.
+afterAll(() => rmSync(folder, { recursive: true }), 120_000);
 
 /** What the program says when this host cannot run BPF. */
 const EXIT_UNAVAILABLE = 77;
