@@ -11,7 +11,7 @@ namespace {
 
 using nlohmann::json;
 
-const std::map<std::string, us_type> TYPES = {{"null", US_TYPE_NULL},     {"file", US_TYPE_FILE},
+const std::map<std::string, us_type> TYPES = {{"null", US_TYPE_NULL},     {"zero", US_TYPE_NULL}, {"file", US_TYPE_FILE},
                                               {"memory", US_TYPE_FILE},   {"block", US_TYPE_BLOCK},
                                               {"linear", US_TYPE_LINEAR}, {"stripe", US_TYPE_STRIPE},
                                               {"mirror", US_TYPE_MIRROR}};
