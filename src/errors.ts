@@ -156,6 +156,11 @@ export const ERROR_GROUPS = {
       cure: "Export it, make it a member, or remove it: it is not served.",
       exit: 2,
     },
+    "unused-option": {
+      title: "An option that nothing goes by",
+      cure: "Remove it, or say where it is to be used.",
+      exit: 2,
+    },
     "duplicate-export": {
       title: "A layer has two exports on ublk",
       cure: "A layer is one ublk device. Remove one export, or give it frontend: nbd.",
