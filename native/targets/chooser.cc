@@ -74,20 +74,26 @@ uint32_t Chooser::visit(const LeafIo &io) {
 }
 
 bool Chooser::strikes(const LeafIo &io) {
+    uint64_t chance = 0;
+    return strike(io, false, chance);
+}
+
+bool Chooser::strikes(const LeafIo &io, uint64_t &chance) {
+    return strike(io, true, chance);
+}
+
+bool Chooser::strike(const LeafIo &io, bool draw, uint64_t &chance) {
     if (!touches(io) || !down()) return false;
-    if (probability_ < 1) {
-        uint64_t chance = hash_of(hash_of(seed_, io.offset << 3 | static_cast<uint64_t>(io.op)), visit(io));
-        if (std::ldexp(static_cast<double>(chance >> 11), -53) >= probability_) return false;
+    if (probability_ < 1 || draw) {
+        uint64_t place = io.offset << 3 | static_cast<uint64_t>(io.op);
+        uint64_t drawn = hash_of(hash_of(seed_, place), visit(io));
+        if (std::ldexp(static_cast<double>(drawn >> 11), -53) >= probability_) return false;
+        chance = hash_of(drawn, 1);
     }
     uint64_t number = candidates_.fetch_add(1, std::memory_order_relaxed) + 1;
     if (nth_ != 0 && number != nth_) return false;
     if (every_ != 0 && number % every_ != 0) return false;
     return strikes_.fetch_add(1, std::memory_order_relaxed) < limit_;
-}
-
-uint64_t Chooser::chance(const LeafIo &io, uint64_t purpose) const {
-    return hash_of(hash_of(seed_ ^ 0x9e3779b9, io.offset << 3 | static_cast<uint64_t>(io.op)),
-                   hash_of(purpose, strikes_.load(std::memory_order_relaxed)));
 }
 
 } // namespace us

@@ -54,6 +54,9 @@ class Instrument : public Target, public Handler {
     // Name → how often, since the server started.
     virtual nlohmann::json counts() const = 0;
 
+    // First of all in load(). Throws ConfigError.
+    void adopt(HandlerContext context);
+
     // Untouched, to the first child.
     Task<IoResult> pass(Executor &executor, const LeafIo &io, const Run &run) const {
         return executor.execute(config().children[0], io, run);

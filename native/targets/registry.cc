@@ -4,9 +4,12 @@
 #include <map>
 
 #include "targets/block/block.h"
+#include "targets/cow/cow.h"
 #include "targets/error/error.h"
 #include "targets/file/file.h"
+#include "targets/flakey/flakey.h"
 #include "targets/linear/linear.h"
+#include "targets/logwrites/logwrites.h"
 #include "targets/mirror/mirror.h"
 #include "targets/null/null.h"
 #include "targets/partition/partition.h"
@@ -33,6 +36,9 @@ const std::map<std::string, Maker> &makers() {
         {"mirror", make<MirrorTarget>()},
         {"partition", make<PartitionTarget>()},
         {"error", make<ErrorInstrument>()},
+        {"cow", make<Cow>()},
+        {"flakey", make<Flakey>()},
+        {"logwrites", make<LogWrites>()},
     };
     return all;
 }

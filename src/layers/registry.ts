@@ -2,10 +2,13 @@
 
 import type { LayerSpec, LayerSpecOf, LayerType } from "../spec/stack-spec.js";
 import { block } from "./block.js";
+import { cow } from "./cow.js";
 import { error } from "./error.js";
 import { file } from "./file.js";
+import { flakey } from "./flakey.js";
 import type { LayerKind } from "./kind.js";
 import { linear } from "./linear.js";
+import { logwrites } from "./logwrites.js";
 import { memory } from "./memory.js";
 import { mirror } from "./mirror.js";
 import { nullLayer } from "./null.js";
@@ -22,6 +25,9 @@ const KINDS: { readonly [T in LayerType]: LayerKind<T> } = {
   mirror,
   partition,
   error,
+  flakey,
+  cow,
+  logwrites,
 };
 
 /** Every layer type that there is, in the order of the documentation. */
