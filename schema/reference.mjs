@@ -82,6 +82,9 @@ export function renderSpecReference(schema) {
         renderTable(schema, layer),
       ];
     }),
+    "### Faults",
+    schema.$defs.fault.description,
+    renderTable(schema, schema.$defs.corruption),
     "## spec.exports.NAME",
     schema.$defs.export.description,
     renderTable(schema, schema.$defs.export),

@@ -260,6 +260,11 @@ export const ERROR_GROUPS = {
       cure: "Use a smaller size, or a file system that takes such files.",
       exit: 2,
     },
+    "log-unusable": {
+      title: "The log of a logwrites layer cannot be used",
+      cure: "Name an empty file, or one that holds a log of the same block size: it is continued.",
+      exit: 2,
+    },
     "size-differs": {
       title: "The media do not have the size that the spec says",
       cure: "State the real size, or leave size out.",

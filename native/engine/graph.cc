@@ -92,6 +92,9 @@ void Graph::start_background(Queue &queue) {
 }
 
 void Graph::close() {
+    for (uint32_t i = 0; i < impl_->targets.size(); i++)
+        if (Handler *handler = impl_->targets[i]->handler(); handler && !impl_->troubles.contains(i))
+            handler->finish();
     impl_->offload.reset();
     std::vector<const Leaf *> unflushed;
     for (uint32_t i = 0; i < impl_->leaves.size(); i++) {

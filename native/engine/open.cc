@@ -94,6 +94,7 @@ void Graph::Impl::load_handlers() {
         for (uint32_t child : targets[i]->config().children)
             context.members.push_back(member_now(child));
         context.state_dir = state_dir;
+        context.run_dir = config.runtime.run_dir;
         context.boot_id = config.runtime.boot_id;
         context.clean_after_ns = config.runtime.clean_after_ms * 1'000'000;
         context.notice = [](bool bad, const std::string &text) {

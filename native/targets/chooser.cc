@@ -56,17 +56,25 @@ bool Chooser::down() const {
 }
 
 bool Chooser::strikes(const LeafIo &io) {
+    uint64_t chance = 0;
+    return strike(io, false, chance);
+}
+
+bool Chooser::strikes(const LeafIo &io, uint64_t &chance) {
+    return strike(io, true, chance);
+}
+
+bool Chooser::strike(const LeafIo &io, bool draw, uint64_t &chance) {
     if (!touches(io) || !down()) return false;
-    if (probability_ < 1 && fraction_of(visits_.chance(seed_, io)) >= probability_) return false;
+    if (probability_ < 1 || draw) {
+        uint64_t drawn = visits_.chance(seed_, io);
+        if (fraction_of(drawn) >= probability_) return false;
+        chance = hash_of(drawn, 1);
+    }
     uint64_t number = candidates_.fetch_add(1, std::memory_order_relaxed) + 1;
     if (nth_ != 0 && number != nth_) return false;
     if (every_ != 0 && number % every_ != 0) return false;
     return strikes_.fetch_add(1, std::memory_order_relaxed) < limit_;
-}
-
-uint64_t Chooser::chance(const LeafIo &io, uint64_t purpose) const {
-    return hash_of(hash_of(seed_ ^ 0x9e3779b9, io.offset << 3 | static_cast<uint64_t>(io.op)),
-                   hash_of(purpose, strikes_.load(std::memory_order_relaxed)));
 }
 
 } // namespace us

@@ -37,9 +37,9 @@ class Chooser {
     // Whether to strike this request; counts it. Any thread.
     bool strikes(const LeafIo &io);
 
-    // More of the same chance, for what else has to be chosen about a request that is struck: 64 bits, by the
-    // number of strikes so far at this place.
-    uint64_t chance(const LeafIo &io, uint64_t purpose) const;
+    // The same, with 64 bits of chance for what else has to be chosen about it: as reproducible as the
+    // strike.
+    bool strikes(const LeafIo &io, uint64_t &chance);
 
     bool touches(const LeafIo &io) const;
     uint32_t ops() const { return probability_ > 0 ? ops_ : 0; }
@@ -49,6 +49,7 @@ class Chooser {
   private:
     using Clock = std::chrono::steady_clock;
 
+    bool strike(const LeafIo &io, bool draw, uint64_t &chance);
     bool down() const;
 
     uint32_t ops_;

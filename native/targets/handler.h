@@ -48,6 +48,7 @@ struct HandlerContext {
     Predecessor predecessor = Predecessor::unknown;
     std::vector<MemberNow> members;
     int state_dir = -1; // descriptor of the folder for durable state; paths may be out of reach later
+    std::string run_dir; // in load() alone: for files that outlive the server, and not a reboot
     std::string boot_id;
     uint64_t clean_after_ns = 0;
     std::function<void(bool bad, const std::string &)> notice; // one line for the log
@@ -75,7 +76,10 @@ class Handler {
     // Once serving, on the background queue.
     virtual void start_background(Executor &executor) = 0;
 
-    // After the queues have stopped, with everything flushed but these leaves.
+    // After the queues have stopped, while leaves are still open and the helper thread is still there.
+    virtual void finish() {}
+
+    // After that, with everything flushed but these leaves.
     virtual void close(const std::vector<const Leaf *> &unflushed) = 0;
 
     // { layer, dirty, members, sync }: docs of the control socket. Any thread.

@@ -9,11 +9,15 @@ void Instrument::fill(us_layer &, us_link *, const std::vector<uint64_t> &sizes)
 }
 
 void Instrument::load(HandlerContext context) {
+    adopt(std::move(context));
+    set(config().params);
+}
+
+void Instrument::adopt(HandlerContext context) {
     context_ = std::move(context);
     const MemberNow &base = context_.members.at(0);
     if (!base.trouble.empty()) throw ConfigError("server-start", base.trouble, config().name);
     identity_ = base.identity.value_or("");
-    set(config().params);
 }
 
 Task<int> Instrument::settle(Executor &, LeafIo, const Run &) {

@@ -61,6 +61,9 @@ class Instrument : public Target, public Handler {
     // What status() calls the settings: the params as they were set, or as they are by now.
     virtual nlohmann::json settings(const nlohmann::json &params) const { return params; }
 
+    // First of all in load(). Throws ConfigError.
+    void adopt(HandlerContext context);
+
     // Untouched, to the first child.
     Task<IoResult> pass(Executor &executor, const LeafIo &io, const Run &run) const {
         return executor.execute(config().children[0], io, run);

@@ -5,10 +5,13 @@
 
 #include "targets/badblocks/badblocks.h"
 #include "targets/block/block.h"
+#include "targets/cow/cow.h"
 #include "targets/delay/delay.h"
 #include "targets/error/error.h"
 #include "targets/file/file.h"
+#include "targets/flakey/flakey.h"
 #include "targets/linear/linear.h"
+#include "targets/logwrites/logwrites.h"
 #include "targets/mirror/mirror.h"
 #include "targets/null/null.h"
 #include "targets/partition/partition.h"
@@ -42,6 +45,9 @@ const std::map<std::string, Maker> &makers() {
         {"throttle", make<ThrottleInstrument>()},
         {"badblocks", make<BadblocksInstrument>()},
         {"readonly", make<ReadonlyInstrument>()},
+        {"cow", make<Cow>()},
+        {"flakey", make<Flakey>()},
+        {"logwrites", make<LogWrites>()},
     };
     return all;
 }

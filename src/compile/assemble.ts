@@ -138,7 +138,8 @@ function layersBelow(
 
   const written = new Set(roots.filter((root) => !root.readOnly).map((root) => root.layer));
   for (const name of order) {
-    if (written.has(name)) for (const child of children(name)) written.add(child);
+    if (!written.has(name) || opened(name)) continue;
+    for (const child of usage.written(name)) written.add(child);
   }
 
   const layers = order.map((name): TableLayer => {

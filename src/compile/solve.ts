@@ -34,6 +34,7 @@ export function solve(spec: StackSpec, media: MediaByLayer): Solution {
     findings.push(...own);
     const shape: Shape = {
       name,
+      leaf: input.children.length === 0,
       sizeBytes: hasErrors(own) ? null : size,
       geometry: kind.geometry(input),
       survivesReboot: kind.survivesReboot(input.children),

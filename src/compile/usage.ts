@@ -9,6 +9,8 @@ export interface Usage {
   readonly used: readonly string[];
   children(layer: string): readonly string[];
   parents(layer: string): readonly string[];
+  /** Those of the children that are written when the layer is. */
+  written(layer: string): readonly string[];
   /** Whether no write ever reaches the layer: it says so, a member does, or everything above it is read-only. */
   readOnly(layer: string): boolean;
 }
@@ -24,6 +26,11 @@ export function usageOf(spec: StackSpec): Usage {
   const children = (name: string): readonly string[] => {
     const layer = layerOf(spec, name);
     return kindOf(layer).children(layer);
+  };
+  const written = (name: string): readonly string[] => {
+    const layer = layerOf(spec, name);
+    const spared = kindOf(layer).onlyReads?.(layer) ?? [];
+    return children(name).filter((child) => !spared.includes(child));
   };
   const exports = [...spec.exports.values()];
   const used = parentsFirst(
@@ -41,13 +48,15 @@ export function usageOf(spec: StackSpec): Usage {
     const above = parents.get(name) ?? [];
     const shown = exports.filter((entry) => entry.layer === name);
     const nobodyWrites =
-      above.every((parent) => readOnly.has(parent)) && shown.every((entry) => entry.readOnly);
+      above.every((parent) => readOnly.has(parent) || !written(parent).includes(name)) &&
+      shown.every((entry) => entry.readOnly);
     if (layerOf(spec, name).readOnly || nobodyWrites) readOnly.add(name);
   }
 
   return {
     used,
     children,
+    written,
     parents: (name) => parents.get(name) ?? [],
     readOnly: (name) => readOnly.has(name),
   };

@@ -34,6 +34,7 @@ export const showsBase = {
 } satisfies Partial<LayerKind<OnBase>>;
 
 type Faults = Omit<LayerSpecOf<"error">["options"], "base" | "errno">;
+type Chosen = Omit<Faults, "ops" | "seed">;
 
 /** Params of every layer whose faults targets/chooser.h chooses. */
 export const FAULT_PARAMS = [
@@ -58,12 +59,15 @@ export function stated(params: Readonly<Record<string, Params[string] | null>>):
 
 /** As targets/chooser.h reads them. */
 export function faultParams(options: Faults): Params {
+  return { ops: options.ops.join(","), seed: options.seed, ...chosen(options) };
+}
+
+/** The same of a fault whose operations and seed are its layer's. */
+export function chosen(options: Chosen): Params {
   return stated({
-    ops: options.ops.join(","),
     startBytes: options.start,
     lengthBytes: options.length,
     probability: options.probability,
-    seed: options.seed,
     nth: options.nth,
     every: options.every,
     limit: options.limit,

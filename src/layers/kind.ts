@@ -17,6 +17,8 @@ export type Params = Record<string, string | number | boolean>;
 /** A layer as its parent sees it. */
 export interface Shape {
   readonly name: string;
+  /** Whether it is made of no other layers. */
+  readonly leaf: boolean;
   /** Bytes; null while the media have not been looked at and the file does not say. */
   readonly sizeBytes: number | null;
   readonly geometry: Geometry;
@@ -60,6 +62,8 @@ export interface LayerKind<T extends LayerType> {
   readonly type: T;
   /** Names of the layers that this one is made of, in order. */
   children(layer: LayerSpecOf<T>): readonly string[];
+  /** Those of them that it never writes to, whatever is written to it; left out: none. */
+  onlyReads?(layer: LayerSpecOf<T>): readonly string[];
   /** What is wrong with this layer on these children and media, and what is merely unwise. */
   check(input: LayerInput<T>): Finding[];
   /** Bytes; null when it cannot be known before the media are looked at. Never negative, maybe 0 on a bad layer. */

@@ -3,11 +3,14 @@
 import type { LayerSpec, LayerSpecOf, LayerType } from "../spec/stack-spec.js";
 import { badblocks } from "./badblocks.js";
 import { block } from "./block.js";
+import { cow } from "./cow.js";
 import { delay } from "./delay.js";
 import { error } from "./error.js";
 import { file } from "./file.js";
+import { flakey } from "./flakey.js";
 import type { LayerKind } from "./kind.js";
 import { linear } from "./linear.js";
+import { logwrites } from "./logwrites.js";
 import { memory } from "./memory.js";
 import { mirror } from "./mirror.js";
 import { nullLayer } from "./null.js";
@@ -32,6 +35,9 @@ const KINDS: { readonly [T in LayerType]: LayerKind<T> } = {
   throttle,
   badblocks,
   readonly: readonlyLayer,
+  flakey,
+  cow,
+  logwrites,
 };
 
 /** Every layer type that there is, in the order of the documentation. */

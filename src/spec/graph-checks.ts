@@ -12,13 +12,14 @@ const SUGGEST_NAMES_MAX = 100;
 const SUGGEST_LAYERS_MAX = 500;
 
 /**
- * Which layers cannot be written: those that say so, and those with such a member.
+ * Which layers cannot be written: those that say so, and those that would write to such a member.
  * @returns their names
  */
 export function effectivelyReadOnly(walk: GraphWalk): ReadonlySet<string> {
   const readOnly = new Set<string>();
   for (const layer of walk.order) {
-    if (layer.readOnly || layer.members.some(({ name }) => readOnly.has(name))) readOnly.add(layer.name);
+    const writes = layer.members.filter(({ onlyReads }) => !onlyReads);
+    if (layer.readOnly || writes.some(({ name }) => readOnly.has(name))) readOnly.add(layer.name);
   }
   return readOnly;
 }
@@ -39,7 +40,9 @@ export function checkGraph(graph: Graph, walk: GraphWalk, documentFitsSchema: bo
 
 function checkReferences(graph: Graph): Finding[] {
   const exported = graph.exports.flatMap(({ layer, docPath }) =>
-    layer === null ? [] : [{ reference: { name: layer, docPath: [...docPath, "layer"] }, user: null }],
+    layer === null
+      ? []
+      : [{ reference: { name: layer, docPath: [...docPath, "layer"], onlyReads: false }, user: null }],
   );
   const members = [...graph.layers.values()].flatMap((layer) =>
     layer.members.map((reference) => ({ reference, user: layer.name })),
@@ -78,8 +81,9 @@ function unknownLayer(graph: Graph, reference: Reference, user: string | null, s
 
 function checkUses(graph: Graph, walk: GraphWalk, readOnly: ReadonlySet<string>): Finding[] {
   return [...graph.layers.values()].flatMap(({ name }) => {
-    const [first, ...others] = walk.uses.get(name) ?? [];
-    if (first === undefined || readOnly.has(name)) return [];
+    const uses = walk.uses.get(name) ?? [];
+    const [first, ...others] = uses;
+    if (first === undefined || readOnly.has(name) || uses.every(({ onlyReads }) => onlyReads)) return [];
     return others.map(
       ({ parent, docPath }): Finding => ({
         path: docPath,

@@ -4,12 +4,15 @@
  */
 
 import type { DocPath } from "./finding.js";
+import { STACK_SCHEMA } from "./schema.gen.js";
 
 export interface Reference {
   /** The name that is referred to; a layer of this name need not exist. */
   readonly name: string;
   /** Where it says so. */
   readonly docPath: DocPath;
+  /** Whether the layer that refers only reads, whatever is written to it. */
+  readonly onlyReads: boolean;
 }
 
 export interface GraphLayer {
@@ -67,7 +70,18 @@ export function readGraph(value: unknown): Graph {
 }
 
 /** Options that name one layer, in the order in which the layers are members. */
-export const SINGLE_MEMBERS = ["base", "log"] as const;
+export const SINGLE_MEMBERS = ["base", "overlay", "log"] as const;
+
+const DEFINITIONS = STACK_SCHEMA.$defs as Readonly<
+  Record<string, { readonly properties?: Readonly<Record<string, { readonly "x-access"?: string }>> }>
+>;
+
+/** What the schema says of that option of a type; a type that does not exist writes. */
+function onlyReads(type: string, option: string): boolean {
+  const name = `${type}Layer`;
+  const definition = Object.hasOwn(DEFINITIONS, name) ? DEFINITIONS[name] : undefined;
+  return definition?.properties?.[option]?.["x-access"] === "read";
+}
 
 function membersOf(options: Mapping): { readonly member: unknown; readonly path: DocPath }[] {
   const { members } = options;
@@ -89,10 +103,11 @@ function addLayer(layers: Map<string, GraphLayer>, name: string, docPath: DocPat
     if (!isMapping(options)) continue;
     for (const [index, { member, path }] of membersOf(options).entries()) {
       const memberPath = [...docPath, type, ...path];
-      if (typeof member === "string") members.push({ name: member, docPath: memberPath });
+      const place = { docPath: memberPath, onlyReads: onlyReads(type, String(path[0])) };
+      if (typeof member === "string") members.push({ name: member, ...place });
       else if (isMapping(member)) {
         const lifted = `${name}.${index}`;
-        members.push({ name: lifted, docPath: memberPath });
+        members.push({ name: lifted, ...place });
         inPlace.push({ name: lifted, docPath: memberPath, body: member });
       }
     }
@@ -111,6 +126,7 @@ function addLayer(layers: Map<string, GraphLayer>, name: string, docPath: DocPat
 export interface Use {
   readonly parent: string;
   readonly docPath: DocPath;
+  readonly onlyReads: boolean;
 }
 
 export interface GraphWalk {
@@ -150,7 +166,7 @@ export function walkGraph({ layers }: Graph): GraphWalk {
       const member = layers.get(reference.name);
       if (member === undefined) continue;
       const known = uses.get(member.name) ?? [];
-      known.push({ parent: step.layer.name, docPath: reference.docPath });
+      known.push({ parent: step.layer.name, docPath: reference.docPath, onlyReads: reference.onlyReads });
       uses.set(member.name, known);
       const depth = depths.get(member.name);
       if (depth !== undefined) {

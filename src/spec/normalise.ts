@@ -46,6 +46,21 @@ function valueAt(document: StackDocument, path: DocPath): Record<string, unknown
   return value as Record<string, unknown>;
 }
 
+/** A value of a layer's option without units; options that are mappings likewise, null for what they do not say. */
+function plain(value: unknown, $ref: string | undefined): unknown {
+  if (value === null) return null;
+  if ($ref === "#/$defs/size") return parseSize(value as Size);
+  if ($ref === "#/$defs/offset") return value === 0 ? 0 : parseSize(value as Size);
+  if ($ref === "#/$defs/duration") return parseDuration(value as Duration);
+  if ($ref === "#/$defs/delay") return parseDelay(value as Delay);
+  const inner = DEFINITIONS[$ref?.slice("#/$defs/".length) ?? ""]?.properties;
+  if (inner === undefined) return value;
+  const said = value as Record<string, unknown>;
+  return Object.fromEntries(
+    Object.entries(inner).map(([key, property]) => [key, plain(said[key] ?? null, property.$ref)]),
+  );
+}
+
 /** Follows the layer's schema, so that no layer type is named here. */
 function normaliseLayer(layer: GraphLayer, body: Record<string, unknown>, readOnly: boolean): LayerSpec {
   const [type] = layer.types;
@@ -59,12 +74,7 @@ function normaliseLayer(layer: GraphLayer, body: Record<string, unknown>, readOn
     const value = written[key] ?? null;
     if ($ref === "#/$defs/members") return [key, layer.members.map(({ name }) => name)];
     if ($ref === "#/$defs/member") return [key, value === null ? null : single(key)];
-    if (value === null) return [key, value];
-    if ($ref === "#/$defs/size") return [key, parseSize(value as Size)];
-    if ($ref === "#/$defs/offset") return [key, value === 0 ? 0 : parseSize(value as Size)];
-    if ($ref === "#/$defs/duration") return [key, parseDuration(value as Duration)];
-    if ($ref === "#/$defs/delay") return [key, parseDelay(value as Delay)];
-    return [key, value];
+    return [key, plain(value, $ref)];
   });
   const spec = {
     name: layer.name,

@@ -82,7 +82,7 @@ function compileSchema() {
     allowUnionTypes: true,
     // Required keys of a layer's oneOf are properties of the layer around it.
     strictRequired: false,
-    keywords: ["errorMessage", "x-error", "x-refused", BYTES_KEYWORD],
+    keywords: ["errorMessage", "x-error", "x-refused", "x-access", BYTES_KEYWORD],
   });
   return ajv.compile<StackDocument>(STACK_SCHEMA);
 }

@@ -259,6 +259,168 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
       "maximum": 1,
       "errorMessage": "a number from 0 to 1"
     },
+    "fault": {
+      "title": "Fault",
+      "description": "Which requests a fault strikes; a mapping without keys strikes all.",
+      "type": "object",
+      "additionalProperties": false,
+      "properties": {
+        "start": {
+          "$ref": "#/$defs/offset",
+          "description": "First byte of the range that is struck: requests that touch it.",
+          "default": 0,
+          "examples": [
+            "1MiB"
+          ]
+        },
+        "length": {
+          "$ref": "#/$defs/size",
+          "description": "Bytes of that range. Left out: to the end.",
+          "examples": [
+            "64KiB"
+          ]
+        },
+        "probability": {
+          "$ref": "#/$defs/probability",
+          "description": "Chance of each request, by a hash of seed, operation, place and how often it was asked for before.",
+          "default": 1,
+          "examples": [
+            0.01
+          ]
+        },
+        "nth": {
+          "description": "Strike only the Nth request of those that the rest would strike.",
+          "type": "integer",
+          "minimum": 1,
+          "maximum": 9007199254740991,
+          "examples": [
+            100
+          ]
+        },
+        "every": {
+          "description": "Strike only each Nth of them.",
+          "type": "integer",
+          "minimum": 1,
+          "maximum": 9007199254740991,
+          "examples": [
+            10
+          ]
+        },
+        "limit": {
+          "description": "Strike so often at most.",
+          "type": "integer",
+          "minimum": 0,
+          "maximum": 9007199254740991,
+          "examples": [
+            1
+          ]
+        },
+        "up": {
+          "$ref": "#/$defs/duration",
+          "description": "With down: how long nothing is struck, over and over, as dm-flakey's up interval.",
+          "examples": [
+            "10s"
+          ]
+        },
+        "down": {
+          "$ref": "#/$defs/duration",
+          "description": "With up: how long requests are struck after that.",
+          "examples": [
+            "5s"
+          ]
+        }
+      }
+    },
+    "corruption": {
+      "title": "Corruption",
+      "description": "Which requests are changed in one byte, and how; a mapping without keys strikes all.",
+      "type": "object",
+      "additionalProperties": false,
+      "properties": {
+        "start": {
+          "$ref": "#/$defs/offset",
+          "description": "First byte of the range that is struck: requests that touch it.",
+          "default": 0,
+          "examples": [
+            "1MiB"
+          ]
+        },
+        "length": {
+          "$ref": "#/$defs/size",
+          "description": "Bytes of that range. Left out: to the end.",
+          "examples": [
+            "64KiB"
+          ]
+        },
+        "probability": {
+          "$ref": "#/$defs/probability",
+          "description": "Chance of each request, by a hash of seed, operation, place and how often it was asked for before.",
+          "default": 1,
+          "examples": [
+            0.01
+          ]
+        },
+        "nth": {
+          "description": "Strike only the Nth request of those that the rest would strike.",
+          "type": "integer",
+          "minimum": 1,
+          "maximum": 9007199254740991,
+          "examples": [
+            100
+          ]
+        },
+        "every": {
+          "description": "Strike only each Nth of them.",
+          "type": "integer",
+          "minimum": 1,
+          "maximum": 9007199254740991,
+          "examples": [
+            10
+          ]
+        },
+        "limit": {
+          "description": "Strike so often at most.",
+          "type": "integer",
+          "minimum": 0,
+          "maximum": 9007199254740991,
+          "examples": [
+            1
+          ]
+        },
+        "up": {
+          "$ref": "#/$defs/duration",
+          "description": "With down: how long nothing is struck, over and over, as dm-flakey's up interval.",
+          "examples": [
+            "10s"
+          ]
+        },
+        "down": {
+          "$ref": "#/$defs/duration",
+          "description": "With up: how long requests are struck after that.",
+          "examples": [
+            "5s"
+          ]
+        },
+        "byte": {
+          "description": "The byte of the request that is changed, from 1, as dm-flakey's Nth_byte; shorter requests stay whole. Left out: any.",
+          "type": "integer",
+          "minimum": 1,
+          "maximum": 4294967295,
+          "examples": [
+            32
+          ]
+        },
+        "value": {
+          "description": "What is put there. Left out: anything else than what it was.",
+          "type": "integer",
+          "minimum": 0,
+          "maximum": 255,
+          "examples": [
+            0
+          ]
+        }
+      }
+    },
     "ops": {
       "title": "Ops",
       "description": "Operations.",
@@ -364,6 +526,10 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
           "$ref": "#/$defs/blockLayer",
           "description": "A block device: a disk, a partition, a logical volume. It is claimed exclusively while the stack runs."
         },
+        "cow": {
+          "$ref": "#/$defs/cowLayer",
+          "description": "Copy on write: what is written goes to a throw-away overlay, and the base is only read. The overlay outlives a killed server, and ends with a reset, a reboot, or the stack."
+        },
         "delay": {
           "$ref": "#/$defs/delayLayer",
           "description": "Requests that take longer, as device mapper's delay target and nbdkit's delay filter make them: each waits before it goes to the base. All options but the trace may be changed while it runs; what waits then goes on at once."
@@ -376,9 +542,17 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
           "$ref": "#/$defs/fileLayer",
           "description": "A regular file. It is created, sparse, if it is missing and a size is given."
         },
+        "flakey": {
+          "$ref": "#/$defs/flakeyLayer",
+          "description": "A disk that answers well and does something else, as device mapper's flakey with its features, and more. Each fault that is named strikes; all options may be changed while it runs."
+        },
         "linear": {
           "$ref": "#/$defs/linearLayer",
           "description": "Members one after the other, as device mapper's linear: the size is their sum."
+        },
+        "logwrites": {
+          "$ref": "#/$defs/logwritesLayer",
+          "description": "Records every write, flush and discard that reaches its base, in the format of device mapper's log-writes."
         },
         "memory": {
           "$ref": "#/$defs/memoryLayer",
@@ -426,6 +600,11 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
         },
         {
           "required": [
+            "cow"
+          ]
+        },
+        {
+          "required": [
             "delay"
           ]
         },
@@ -441,7 +620,17 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
         },
         {
           "required": [
+            "flakey"
+          ]
+        },
+        {
+          "required": [
             "linear"
+          ]
+        },
+        {
+          "required": [
+            "logwrites"
           ]
         },
         {
@@ -742,6 +931,60 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
         }
       ]
     },
+    "cowLayer": {
+      "title": "CowLayer",
+      "description": "Copy on write: what is written goes to a throw-away overlay, and the base is only read. The overlay outlives a killed server, and ends with a reset, a reboot, or the stack.",
+      "type": "object",
+      "required": [
+        "base"
+      ],
+      "additionalProperties": false,
+      "properties": {
+        "base": {
+          "$ref": "#/$defs/member",
+          "description": "The layer that is read where nothing was written yet. It may be the base of any number of layers, and may be readOnly.",
+          "x-access": "read"
+        },
+        "overlay": {
+          "$ref": "#/$defs/member",
+          "description": "Where writes go: at least as large as the base; what it holds is lost. Left out: memory, used as granules are written."
+        },
+        "granule": {
+          "$ref": "#/$defs/size",
+          "description": "Unit of the overlay: a write of a part of one copies the rest of it from the base. A power of two.",
+          "x-bytes": {
+            "minimum": 512,
+            "powerOfTwo": true
+          },
+          "default": "4KiB",
+          "examples": [
+            "4KiB",
+            "64KiB"
+          ]
+        },
+        "reset": {
+          "description": "Throws the overlay away whenever this is another text or number than before: ublk-stack set STACK LAYER reset=TEXT.",
+          "type": [
+            "string",
+            "integer"
+          ],
+          "minLength": 1,
+          "maxLength": 100,
+          "minimum": 0,
+          "maximum": 9007199254740991,
+          "errorMessage": "a number from 0 on, or 1 to 100 characters",
+          "examples": [
+            1,
+            "after-test-7"
+          ]
+        }
+      },
+      "examples": [
+        {
+          "base": "golden"
+        }
+      ]
+    },
     "delayLayer": {
       "title": "DelayLayer",
       "description": "Requests that take longer, as device mapper's delay target and nbdkit's delay filter make them: each waits before it goes to the base. All options but the trace may be changed while it runs; what waits then goes on at once.",
@@ -1036,6 +1279,118 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
         }
       ]
     },
+    "flakeyLayer": {
+      "title": "FlakeyLayer",
+      "description": "A disk that answers well and does something else, as device mapper's flakey with its features, and more. Each fault that is named strikes; all options may be changed while it runs.",
+      "type": "object",
+      "required": [
+        "base"
+      ],
+      "additionalProperties": false,
+      "properties": {
+        "base": {
+          "$ref": "#/$defs/member",
+          "description": "The layer that requests go to."
+        },
+        "seed": {
+          "description": "Another number gives other faults; the same gives the same again.",
+          "type": "integer",
+          "minimum": 0,
+          "maximum": 9007199254740991,
+          "default": 0
+        },
+        "dropWrites": {
+          "$ref": "#/$defs/fault",
+          "description": "Writes, discards and writes of zeros that are answered well and not done.",
+          "examples": [
+            {
+              "probability": 0.01
+            }
+          ]
+        },
+        "tornWrites": {
+          "$ref": "#/$defs/fault",
+          "description": "Writes of which only the blocks before some block arrive, or only those from it on.",
+          "examples": [
+            {
+              "probability": 0.01
+            }
+          ]
+        },
+        "misdirectWrites": {
+          "$ref": "#/$defs/fault",
+          "description": "Writes that end at another place of the layer.",
+          "examples": [
+            {
+              "probability": 0.01
+            }
+          ]
+        },
+        "corruptWrites": {
+          "$ref": "#/$defs/corruption",
+          "description": "Writes that arrive with one byte changed.",
+          "examples": [
+            {
+              "probability": 0.01
+            }
+          ]
+        },
+        "loseFlushes": {
+          "$ref": "#/$defs/fault",
+          "description": "Flushes that are answered well and not passed on, and FUA writes that are passed on as plain ones: a disk that lies.",
+          "examples": [
+            {
+              "probability": 0.01
+            }
+          ]
+        },
+        "misdirectReads": {
+          "$ref": "#/$defs/fault",
+          "description": "Reads that give what is at another place of the layer.",
+          "examples": [
+            {
+              "probability": 0.01
+            }
+          ]
+        },
+        "staleReads": {
+          "$ref": "#/$defs/fault",
+          "description": "Reads that give what the blocks held before they were written last.",
+          "examples": [
+            {
+              "probability": 0.01
+            }
+          ]
+        },
+        "corruptReads": {
+          "$ref": "#/$defs/corruption",
+          "description": "Reads that give one byte changed.",
+          "examples": [
+            {
+              "probability": 0.01
+            }
+          ]
+        },
+        "history": {
+          "$ref": "#/$defs/size",
+          "description": "Of staleReads: bytes of older content that are remembered, in memory.",
+          "default": "16MiB",
+          "examples": [
+            "64MiB"
+          ]
+        }
+      },
+      "examples": [
+        {
+          "base": "disk",
+          "seed": 7,
+          "dropWrites": {
+            "probability": 0.01
+          },
+          "loseFlushes": {}
+        }
+      ]
+    },
     "linearLayer": {
       "title": "LinearLayer",
       "description": "Members one after the other, as device mapper's linear: the size is their sum.",
@@ -1056,6 +1411,57 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
             "d0",
             "d1"
           ]
+        }
+      ]
+    },
+    "logwritesLayer": {
+      "title": "LogwritesLayer",
+      "description": "Records every write, flush and discard that reaches its base, in the format of device mapper's log-writes.",
+      "type": "object",
+      "required": [
+        "base",
+        "log"
+      ],
+      "additionalProperties": false,
+      "properties": {
+        "base": {
+          "$ref": "#/$defs/member",
+          "description": "The layer that all requests go to."
+        },
+        "log": {
+          "$ref": "#/$defs/member",
+          "description": "Where the log is kept: a file, a block device or memory. A log that is there already is continued; anything else but zeros is refused. When it is full, recording ends and requests go on."
+        },
+        "data": {
+          "description": "full: with the data of every write. hash: marks with a SHA-256 in their place, which tell what was written when, and cannot be replayed. May be changed while it runs.",
+          "type": "string",
+          "enum": [
+            "full",
+            "hash"
+          ],
+          "default": "full"
+        },
+        "record": {
+          "description": "Whether anything is recorded. May be changed while it runs; marks in the log say where something is missing.",
+          "type": "boolean",
+          "default": true
+        },
+        "mark": {
+          "description": "Text of a mark that is put into the log when it changes, to find the place again: ublk-stack set STACK LAYER mark=TEXT.",
+          "type": "string",
+          "minLength": 1,
+          "maxLength": 479,
+          "pattern": "^(?!ublk-stack:)[ -~]*$",
+          "errorMessage": "1 to 479 printable ASCII characters that do not begin with ublk-stack:",
+          "examples": [
+            "mounted"
+          ]
+        }
+      },
+      "examples": [
+        {
+          "base": "disk",
+          "log": "log"
         }
       ]
     },

@@ -120,6 +120,88 @@ export interface Exports {
   [k: string]: Export;
 }
 /**
+ * Which requests a fault strikes; a mapping without keys strikes all.
+ */
+export interface Fault {
+  /**
+   * First byte of the range that is struck: requests that touch it.
+   */
+  start?: Offset;
+  /**
+   * Bytes of that range. Left out: to the end.
+   */
+  length?: Size;
+  /**
+   * Chance of each request, by a hash of seed, operation, place and how often it was asked for before.
+   */
+  probability?: Probability;
+  /**
+   * Strike only the Nth request of those that the rest would strike.
+   */
+  nth?: number;
+  /**
+   * Strike only each Nth of them.
+   */
+  every?: number;
+  /**
+   * Strike so often at most.
+   */
+  limit?: number;
+  /**
+   * With down: how long nothing is struck, over and over, as dm-flakey's up interval.
+   */
+  up?: Duration;
+  /**
+   * With up: how long requests are struck after that.
+   */
+  down?: Duration;
+}
+/**
+ * Which requests are changed in one byte, and how; a mapping without keys strikes all.
+ */
+export interface Corruption {
+  /**
+   * First byte of the range that is struck: requests that touch it.
+   */
+  start?: Offset;
+  /**
+   * Bytes of that range. Left out: to the end.
+   */
+  length?: Size;
+  /**
+   * Chance of each request, by a hash of seed, operation, place and how often it was asked for before.
+   */
+  probability?: Probability;
+  /**
+   * Strike only the Nth request of those that the rest would strike.
+   */
+  nth?: number;
+  /**
+   * Strike only each Nth of them.
+   */
+  every?: number;
+  /**
+   * Strike so often at most.
+   */
+  limit?: number;
+  /**
+   * With down: how long nothing is struck, over and over, as dm-flakey's up interval.
+   */
+  up?: Duration;
+  /**
+   * With up: how long requests are struck after that.
+   */
+  down?: Duration;
+  /**
+   * The byte of the request that is changed, from 1, as dm-flakey's Nth_byte; shorter requests stay whole. Left out: any.
+   */
+  byte?: number;
+  /**
+   * What is put there. Left out: anything else than what it was.
+   */
+  value?: number;
+}
+/**
  * One layer: exactly one key that says its type, with its options, and perhaps readOnly.
  */
 export interface Layer {
@@ -136,6 +218,10 @@ export interface Layer {
    */
   block?: BlockLayer;
   /**
+   * Copy on write: what is written goes to a throw-away overlay, and the base is only read. The overlay outlives a killed server, and ends with a reset, a reboot, or the stack.
+   */
+  cow?: CowLayer;
+  /**
    * Requests that take longer, as device mapper's delay target and nbdkit's delay filter make them: each waits before it goes to the base. All options but the trace may be changed while it runs; what waits then goes on at once.
    */
   delay?: DelayLayer;
@@ -148,9 +234,17 @@ export interface Layer {
    */
   file?: FileLayer;
   /**
+   * A disk that answers well and does something else, as device mapper's flakey with its features, and more. Each fault that is named strikes; all options may be changed while it runs.
+   */
+  flakey?: FlakeyLayer;
+  /**
    * Members one after the other, as device mapper's linear: the size is their sum.
    */
   linear?: LinearLayer;
+  /**
+   * Records every write, flush and discard that reaches its base, in the format of device mapper's log-writes.
+   */
+  logwrites?: LogwritesLayer;
   /**
    * Memory of the host. It outlives server and controller, and is lost when the stack is deleted or the host reboots.
    */
@@ -296,6 +390,27 @@ export interface BlockLayer {
   direct?: Direct;
 }
 /**
+ * Copy on write: what is written goes to a throw-away overlay, and the base is only read. The overlay outlives a killed server, and ends with a reset, a reboot, or the stack.
+ */
+export interface CowLayer {
+  /**
+   * The layer that is read where nothing was written yet. It may be the base of any number of layers, and may be readOnly.
+   */
+  base: Member;
+  /**
+   * Where writes go: at least as large as the base; what it holds is lost. Left out: memory, used as granules are written.
+   */
+  overlay?: Member;
+  /**
+   * Unit of the overlay: a write of a part of one copies the rest of it from the base. A power of two.
+   */
+  granule?: Size;
+  /**
+   * Throws the overlay away whenever this is another text or number than before: ublk-stack set STACK LAYER reset=TEXT.
+   */
+  reset?: string | number;
+}
+/**
  * Requests that take longer, as device mapper's delay target and nbdkit's delay filter make them: each waits before it goes to the base. All options but the trace may be changed while it runs; what waits then goes on at once.
  */
 export interface DelayLayer {
@@ -434,6 +549,55 @@ export interface FileLayer {
   create?: "ifMissing" | "never";
 }
 /**
+ * A disk that answers well and does something else, as device mapper's flakey with its features, and more. Each fault that is named strikes; all options may be changed while it runs.
+ */
+export interface FlakeyLayer {
+  /**
+   * The layer that requests go to.
+   */
+  base: Member;
+  /**
+   * Another number gives other faults; the same gives the same again.
+   */
+  seed?: number;
+  /**
+   * Writes, discards and writes of zeros that are answered well and not done.
+   */
+  dropWrites?: Fault;
+  /**
+   * Writes of which only the blocks before some block arrive, or only those from it on.
+   */
+  tornWrites?: Fault;
+  /**
+   * Writes that end at another place of the layer.
+   */
+  misdirectWrites?: Fault;
+  /**
+   * Writes that arrive with one byte changed.
+   */
+  corruptWrites?: Corruption;
+  /**
+   * Flushes that are answered well and not passed on, and FUA writes that are passed on as plain ones: a disk that lies.
+   */
+  loseFlushes?: Fault;
+  /**
+   * Reads that give what is at another place of the layer.
+   */
+  misdirectReads?: Fault;
+  /**
+   * Reads that give what the blocks held before they were written last.
+   */
+  staleReads?: Fault;
+  /**
+   * Reads that give one byte changed.
+   */
+  corruptReads?: Corruption;
+  /**
+   * Of staleReads: bytes of older content that are remembered, in memory.
+   */
+  history?: Size;
+}
+/**
  * Members one after the other, as device mapper's linear: the size is their sum.
  */
 export interface LinearLayer {
@@ -441,6 +605,31 @@ export interface LinearLayer {
    * The layers in the order of their bytes. One more at the end makes the layer grow.
    */
   members: Members;
+}
+/**
+ * Records every write, flush and discard that reaches its base, in the format of device mapper's log-writes.
+ */
+export interface LogwritesLayer {
+  /**
+   * The layer that all requests go to.
+   */
+  base: Member;
+  /**
+   * Where the log is kept: a file, a block device or memory. A log that is there already is continued; anything else but zeros is refused. When it is full, recording ends and requests go on.
+   */
+  log: Member;
+  /**
+   * full: with the data of every write. hash: marks with a SHA-256 in their place, which tell what was written when, and cannot be replayed. May be changed while it runs.
+   */
+  data?: "full" | "hash";
+  /**
+   * Whether anything is recorded. May be changed while it runs; marks in the log say where something is missing.
+   */
+  record?: boolean;
+  /**
+   * Text of a mark that is put into the log when it changes, to find the place again: ublk-stack set STACK LAYER mark=TEXT.
+   */
+  mark?: string;
 }
 /**
  * Memory of the host. It outlives server and controller, and is lost when the stack is deleted or the host reboots.

@@ -5,7 +5,7 @@
  *
  * What a StackSpec promises, so that nobody checks it again:
  *   - members and exports name layers that exist; there is no cycle; no layer is deeper than MAX_DEPTH;
- *   - a layer that is not read-only has one parent at most, and is a member of it once;
+ *   - a layer that is not read-only has one parent at most, and is a member of it once, unless all only read it;
  *   - sizes are positive multiples of the layer's block size, chunks are powers of two from 4 KiB;
  *   - layer and export names are DNS labels, but a layer written in place is called PARENT.INDEX.
  */
@@ -14,13 +14,18 @@ import type { DocPath } from "./finding.js";
 import type {
   BadblocksLayer,
   BlockLayer,
+  Corruption,
+  CowLayer,
   Delay,
   DelayLayer,
   Duration,
   ErrorLayer,
   Export,
+  Fault,
   FileLayer,
+  FlakeyLayer,
   LinearLayer,
+  LogwritesLayer,
   Member,
   Members,
   MemoryLayer,
@@ -55,7 +60,11 @@ type Plain<V> = [V] extends [Members]
         ? number
         : [Delay] extends [V]
           ? DelaySpec
-          : V;
+          : [Corruption] extends [V]
+            ? PlainCorruption
+            : [Fault] extends [V]
+              ? PlainFault
+              : V;
 
 /** How long something waits, in nanoseconds; trace: as a file of durations says. */
 export type DelaySpec =
@@ -69,6 +78,9 @@ type Filled<Options, WithoutDefault extends keyof Options = never> = {
     | Plain<NonNullable<Options[Key]>>
     | (Key extends WithoutDefault ? null : never);
 };
+
+type PlainFault = Filled<Fault, FaultKeys>;
+type PlainCorruption = Filled<Corruption, FaultKeys | "byte" | "value">;
 
 /** The options of each layer type, under the names of the YAML; sizes are bytes. */
 export interface LayerOptions {
@@ -91,6 +103,14 @@ export interface LayerOptions {
   badblocks: Filled<BadblocksLayer>;
   readonly: Filled<ReadonlyLayer>;
   zero: Filled<ZeroLayer>;
+  /** null: a fault that never strikes. */
+  flakey: Filled<
+    FlakeyLayer,
+    keyof { [Key in keyof FlakeyLayer as FlakeyLayer[Key] extends Fault | undefined ? Key : never]: Key }
+  >;
+  /** overlay null: memory of its own. */
+  cow: Filled<CowLayer, "overlay" | "reset">;
+  logwrites: Filled<LogwritesLayer, "mark">;
 }
 
 /** Options of faults that have no default: schema/layers, targets/chooser.h. */

@@ -12,9 +12,11 @@ namespace {
 using nlohmann::json;
 
 const std::map<std::string, us_type> TYPES = {
-    {"null", US_TYPE_NULL},     {"file", US_TYPE_FILE},           {"memory", US_TYPE_FILE},
-    {"block", US_TYPE_BLOCK},   {"linear", US_TYPE_LINEAR},       {"stripe", US_TYPE_STRIPE},
-    {"mirror", US_TYPE_MIRROR}, {"partition", US_TYPE_PARTITION}, {"instrument", US_TYPE_INSTRUMENT}};
+    {"null", US_TYPE_NULL},           {"zero", US_TYPE_NULL},
+    {"file", US_TYPE_FILE},           {"memory", US_TYPE_FILE},
+    {"block", US_TYPE_BLOCK},         {"linear", US_TYPE_LINEAR},
+    {"stripe", US_TYPE_STRIPE},       {"mirror", US_TYPE_MIRROR},
+    {"partition", US_TYPE_PARTITION}, {"instrument", US_TYPE_INSTRUMENT}};
 const std::map<std::string, us_op> OPS = {{"read", US_OP_READ},   {"write", US_OP_WRITE},
                                           {"flush", US_OP_FLUSH}, {"discard", US_OP_DISCARD},
                                           {"cache", US_OP_CACHE}, {"writeZeroes", US_OP_WRITE_ZEROES}};
