@@ -208,6 +208,38 @@ file says is left alone: no IO, no restart.`,
     ownSignals: true,
   },
   {
+    name: "crash",
+    summary: "find the states in which a power cut leaves the disk broken",
+    details: `Rebuilds the disk as it may look after a power cut at any point of a log of writes: every prefix of the log, subsets
+of the writes between two flushes, and torn writes; and runs the check on each, with the disk's path in UBLK_STACK_FILE.
+Exits 0 when all are good, 1 when a bad state was found; the smallest is shown with the command that shows it again.`,
+    group: "Program",
+    arguments: [{ ...FILES, variadic: false, description: "the stack that is recorded" }],
+    options: [
+      options.RUN,
+      options.CHECK,
+      options.WRITE_LOG,
+      options.DISK_SIZE,
+      options.BASE,
+      options.FROM,
+      options.SUBSETS,
+      options.TEARS,
+      options.SEED,
+      options.JOBS,
+      options.RESUME,
+      options.STATE,
+      options.IMAGE,
+      options.FAIL_FAST,
+      options.CHECK_TIMEOUT,
+      options.outputOf(["json"]),
+    ],
+    examples: [
+      "crash --log writes.log --size 64MiB --check 'e2fsck -fn $UBLK_STACK_FILE' --resume found",
+      "crash --resume found --state 120-101",
+    ],
+    load: () => import("./crash.js"),
+  },
+  {
     name: "bench",
     summary: "measure this build against its peers, in one run",
     details: `Suites: lifecycle (start, memory, idle), nbd (against nbdkit and qemu-storage-daemon on the same file), and on real ublk
