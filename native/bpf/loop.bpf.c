@@ -215,7 +215,7 @@ US_INLINE void place_all(struct ring *r, us_u32 tag, struct us_loop_tag *t, us_u
         return;
     }
     const struct us_live *live =
-        config.tracked ? (const struct us_live *)(r->region + config.live_offset) : &unused;
+        config.shared ? (const struct us_live *)(r->region + config.live_offset) : &unused;
     head.length = 0;
     us_u64 done = 0;
     bpf_repeat(US_LOOP_MAX_PIECES + 1) {
@@ -385,7 +385,7 @@ int BPF_PROG(loop_step, struct iou_ctx *io, struct iou_loop_params *params) {
         (void *)bpf_io_uring_get_region(io, IOU_REGION_SQ, config.sq_entries * sizeof(struct io_uring_sqe));
     r.words = bpf_io_uring_get_region(io, IOU_REGION_CQ, RING_BYTES);
     if (!r.sqes || !r.words) return IOU_LOOP_STOP;
-    if (config.tracked) {
+    if (config.shared) {
         r.region = bpf_io_uring_get_region(io, IOU_REGION_MEM, config.region_bytes);
         if (!r.region) return IOU_LOOP_STOP;
     }

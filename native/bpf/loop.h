@@ -4,7 +4,7 @@
  *   .rodata   us_loop_config, us_loop_leaf[], us_table    frozen when the program is loaded: the verifier
  * removes what this stack does not use .bss      us_loop_tag[], us_loop_counters             the program's
  * own; the server reads along region    the live file (engine/live.h)               live words and in-flight
- * slots, when there are mirrors
+ * slots, when there are layers with a handler
  */
 #ifndef US_BPF_LOOP_H
 #define US_BPF_LOOP_H
@@ -55,7 +55,8 @@ struct us_loop_config {
     us_u32 types;          /* bit T: the table has a layer of type T */
     us_u32 root;
     us_u32 read_only;
-    us_u32 tracked;                                 /* writes publish in-flight slots in the region */
+    us_u32 shared;                                  /* live words are in the region */
+    us_u32 tracked;                                 /* writes publish in-flight slots there */
     us_u32 region_bytes, live_offset, slots_offset; /* of this queue's first slot */
     us_u64 size_bytes;
     us_u64 descriptors; /* address of the queue's request descriptors in the server */

@@ -2,8 +2,10 @@
 #ifndef US_CORE_MAP_H
 #define US_CORE_MAP_H
 
+#include "instrument.h"
 #include "linear.h"
 #include "mirror.h"
+#include "partition.h"
 #include "stripe.h"
 
 /* Whether the table has layers of a type at all. An engine that knows tells it here, and sheds the others. */
@@ -19,11 +21,15 @@ US_INLINE struct us_step us_map(const struct us_table *table, const struct us_li
 
     if (US_USES(US_TYPE_MIRROR) && layer->type == US_TYPE_MIRROR)
         return us_mirror_map(&live->layers[US_BOUND(index, US_MAX_LAYERS)], nr, op, offset, length);
+    if (US_USES(US_TYPE_INSTRUMENT) && layer->type == US_TYPE_INSTRUMENT)
+        return us_instrument_map(&live->layers[US_BOUND(index, US_MAX_LAYERS)], op, offset, length);
     if (op == US_OP_FLUSH) return us_step_all(nr, 0, 0);
     if (US_USES(US_TYPE_STRIPE) && layer->type == US_TYPE_STRIPE && nr > 0)
         return us_stripe_map((us_u32)layer->param[US_STRIPE_CHUNK_SHIFT] & 63, nr, offset, length);
     if (US_USES(US_TYPE_LINEAR) && layer->type == US_TYPE_LINEAR)
         return us_linear_map(table->links, layer->first_link, nr, layer->size, offset, length);
+    if (US_USES(US_TYPE_PARTITION) && layer->type == US_TYPE_PARTITION)
+        return us_partition_map(layer->param[US_PARTITION_START], offset, length);
     return us_step_redirect();
 }
 

@@ -24,6 +24,8 @@ enum us_type {
     US_TYPE_LINEAR = 3,
     US_TYPE_STRIPE = 4,
     US_TYPE_MIRROR = 5,
+    US_TYPE_PARTITION = 6,
+    US_TYPE_INSTRUMENT = 7, /* delay, error, flakey, …: whatever looks at requests before it passes them on */
 };
 
 enum us_op {
@@ -57,16 +59,17 @@ struct us_table {
     struct us_link links[US_MAX_LINKS];
 };
 
-/* Set once a write to this layer has its durable mark; while clear, every write is redirected (mirror.h). */
+/* Of a mirror. Set once a write to this layer has its durable mark; while clear, every write is redirected
+ * (mirror.h). */
 #define US_LIVE_WRITE_OPEN 1u
 
 struct us_live_layer {
     us_u32 readable; /* bit c: child c holds current data */
     us_u32 writable; /* bit c: child c takes writes; a superset of readable; all ones in layers but mirrors */
-    us_u32 gate;     /* US_LIVE_* */
+    us_u32 gate;     /* mirror: US_LIVE_*; instrument: instrument.h */
     us_u32 reserved;
-    us_u64
-        window_start; /* writes that touch [window_start, window_end) are redirected: a resync copies there */
+    us_u64 window_start; /* of [window_start, window_end); mirror: a resync copies there; instrument: it looks
+                            there */
     us_u64 window_end;
 };
 

@@ -109,6 +109,7 @@ void fill_layer(DeviceConfig &config, uint32_t index) {
     for (uint32_t c = 0; c < out.nr_children; c++)
         check_alignment(config, index, table.links[out.first_link + c]);
     if (target.core_type() == US_TYPE_MIRROR) config.has_mirror = true;
+    if (target.handler()) config.has_handler = true;
 }
 
 uint64_t hash_table(const us_table &table) {

@@ -38,6 +38,7 @@ struct DeviceConfig {
     std::vector<std::string> types;               // by layer index, as in the file
     std::vector<Export> exports;
     bool has_mirror = false;
+    bool has_handler = false;
 };
 
 // Pure: no file is touched. Throws ConfigError with one message for the first thing that is wrong.

@@ -12,6 +12,7 @@
 #include "engine/log.h"
 #include "engine/queue_impl.h"
 #include "engine/status.h"
+#include "targets/instrument.h"
 
 namespace us {
 
@@ -50,7 +51,7 @@ Graph::~Graph() = default;
 
 void Graph::open(uint32_t nr_queues, uint32_t depth) {
     impl_->open_leaves();
-    if (impl_->config.has_mirror) {
+    if (impl_->config.has_handler) {
         const RuntimeConfig &runtime = impl_->config.runtime;
         impl_->state_dir = ::open(runtime.state_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (impl_->state_dir < 0)
@@ -109,6 +110,9 @@ void Graph::close() {
 bool Graph::prefers_zero_copy() const {
     for (Leaf *leaf : impl_->leaves)
         if (leaf && !leaf->zero_copy()) return false;
+    for (const auto &target : impl_->targets)
+        if (Instrument *instrument = target->instrument(); instrument && instrument->needs_bytes())
+            return false;
     return true;
 }
 
@@ -152,6 +156,21 @@ void Graph::on_sync_failed(std::function<void()> listener) {
 
 nlohmann::json Graph::status() const {
     return status_of(*impl_);
+}
+
+std::string Graph::set(const std::string &layer, const nlohmann::json &params) {
+    for (auto &target : impl_->targets) {
+        if (target->config().name != layer || !target->instrument()) continue;
+        try {
+            target->instrument()->set(params);
+            return {};
+        } catch (const ConfigError &error) {
+            return error.what();
+        } catch (const nlohmann::json::exception &error) {
+            return error.what();
+        }
+    }
+    return "layer \"" + layer + "\" has nothing to set";
 }
 
 std::string Graph::readd(const std::string &layer, const std::string &member) {

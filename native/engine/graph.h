@@ -55,11 +55,14 @@ class Graph {
     // prefix. May block on metadata of the file system.
     std::vector<Extent> extents(uint32_t layer, uint64_t offset, uint64_t length, uint32_t max_extents);
 
-    // For the control socket: "layers", "mirrors", per-queue counters. Any thread.
+    // For the control socket: "layers", "mirrors", "instruments", per-queue counters. Any thread.
     nlohmann::json status() const;
 
     // Takes a dropped member back: it becomes syncing. Any thread. Returns an error text, empty when done.
     std::string readd(const std::string &layer, const std::string &member);
+
+    // All params of an instrument anew. Any thread. Returns an error text, empty when done.
+    std::string set(const std::string &layer, const nlohmann::json &params);
 
     // Any thread: a flush, or a durable write, of this leaf has failed. Tells the leaf and whoever asked to
     // know.

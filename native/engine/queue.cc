@@ -53,7 +53,8 @@ bool valid(const Graph &graph, const Request &r, uint32_t depth) {
 Queue::Impl::Impl(Queue &owner, Graph &graph, const QueueOptions &options)
     : queue(owner), graph(graph), options(options), counters(std::make_shared<QueueCounters>()),
       executor(owner) {
-    if (LiveFile *file = graph.impl().live_file.get()) {
+    LiveFile *file = graph.impl().live_file.get();
+    if (file && graph.impl().config.has_mirror) {
         inflight = &file->inflight();
         first_slot = file->request_slot(options.index, 0);
     }

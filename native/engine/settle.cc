@@ -34,6 +34,10 @@ Task<void> Graph::Impl::settle(Executor &executor, int &error) {
 // Down to the outermost handlers: what lies beside them is a single copy, and equal to itself.
 Task<int> Graph::Impl::settle_layer(Executor &executor, uint32_t layer, LeafIo io) {
     Run nobody;
+    if (targets[layer]->instrument()) {
+        int error = co_await settle_layer(executor, targets[layer]->config().children[0], io);
+        co_return error;
+    }
     if (Handler *handler = targets[layer]->handler()) {
         int error = co_await handler->settle(executor, io, nobody);
         co_return error;

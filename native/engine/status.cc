@@ -78,10 +78,11 @@ json status_of(const Graph::Impl &graph) {
                           {"discards", sums[i].discards},
                           {"bytesRead", sums[i].bytes_read},
                           {"bytesWritten", sums[i].bytes_written}});
-    json mirrors = json::array();
+    json mirrors = json::array(), instruments = json::array();
     for (const auto &target : graph.targets)
-        if (const Handler *handler = target->handler()) mirrors.push_back(handler->status());
-    return {{"queues", queues}, {"layers", layers}, {"mirrors", mirrors}};
+        if (const Handler *handler = target->handler())
+            (target->instrument() ? instruments : mirrors).push_back(handler->status());
+    return {{"queues", queues}, {"layers", layers}, {"mirrors", mirrors}, {"instruments", instruments}};
 }
 
 } // namespace us

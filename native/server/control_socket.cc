@@ -126,6 +126,10 @@ json ControlSocket::answer(const std::string &line) {
         std::string error = handlers_.readd(text("layer"), text("member"));
         return error.empty() ? json{{"ok", true}} : json{{"error", error}};
     }
+    if (op == "set") {
+        std::string error = handlers_.set(text("layer"), request.value("params", json::object()));
+        return error.empty() ? json{{"ok", true}} : json{{"error", error}};
+    }
     return {{"error", "unknown op \"" + op + "\""}};
 }
 

@@ -5,6 +5,7 @@
 //   {"op":"status"}                        ServerReport in src/reconcile/server-report.ts
 //   {"op":"stop"}                          {"ok":true}, then as SIGTERM
 //   {"op":"readd","layer":L,"member":M}    {"ok":true}: the dropped member becomes syncing
+//   {"op":"set","layer":L,"params":{…}}    {"ok":true}: the instrument goes on with these, all of its params
 //   anything else                          {"error":"…"}
 #pragma once
 
@@ -22,6 +23,7 @@ struct ControlHandlers {
     std::function<void()> stop; // any number of times
     // An error text, empty when done.
     std::function<std::string(const std::string &layer, const std::string &member)> readd;
+    std::function<std::string(const std::string &layer, const nlohmann::json &params)> set;
 };
 
 class ControlSocket {

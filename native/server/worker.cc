@@ -156,10 +156,12 @@ void DeviceServer::serve(Shared &shared) {
     PidFile pid_file(run_dir, "server.pid");
     service_->prepare();
     ControlSocket control(
-        run_dir, {.status = [this] { return status(); },
-                  .stop = [this] { stop(); },
-                  .readd = [this](const std::string &layer,
-                                  const std::string &member) { return graph_.readd(layer, member); }});
+        run_dir,
+        {.status = [this] { return status(); },
+         .stop = [this] { stop(); },
+         .readd = [this](const std::string &layer,
+                         const std::string &member) { return graph_.readd(layer, member); },
+         .set = [this](const std::string &layer, const json &params) { return graph_.set(layer, params); }});
     lock_memory();
     enter_empty_root(run_dir.c_str());
     control.start();

@@ -4,10 +4,12 @@
 #include <map>
 
 #include "targets/block/block.h"
+#include "targets/error/error.h"
 #include "targets/file/file.h"
 #include "targets/linear/linear.h"
 #include "targets/mirror/mirror.h"
 #include "targets/null/null.h"
+#include "targets/partition/partition.h"
 #include "targets/stripe/stripe.h"
 
 namespace us {
@@ -29,6 +31,8 @@ const std::map<std::string, Maker> &makers() {
         {"linear", make<LinearTarget>()},
         {"stripe", make<StripeTarget>()},
         {"mirror", make<MirrorTarget>()},
+        {"partition", make<PartitionTarget>()},
+        {"error", make<ErrorInstrument>()},
     };
     return all;
 }

@@ -26,6 +26,7 @@ struct io_uring_sqe;
 namespace us {
 
 class Handler;
+class Instrument;
 class Leaf;
 
 // What a target is told of its layer, from config.json.
@@ -58,6 +59,7 @@ class Target {
 
     virtual Leaf *leaf() { return nullptr; }
     virtual Handler *handler() { return nullptr; }
+    virtual Instrument *instrument() { return nullptr; }
 
   protected:
     [[noreturn]] void refuse(const std::string &message) const {

@@ -66,6 +66,8 @@ export interface LayerKind<T extends LayerType> {
   sizeBytes(input: LayerInput<T>): number | null;
   geometry(input: LayerInput<T>): Geometry;
   params(layer: LayerSpecOf<T>): Params;
+  /** Names of params that may change while IO runs: the server is told, and nothing restarts. */
+  readonly adjustable: readonly string[];
   survivesReboot(children: readonly Shape[]): boolean;
 
   /** Whether missing media are made by an apply: an empty file of the layer's size. */

@@ -123,6 +123,7 @@ export function blockFits(layer: LayerSpecOf<LayerType>, path: string, media: Me
 /** A leaf's answers about children, and to the planner: its bytes stay where the same place is still meant. */
 export const leafAnswers = {
   creatable: false,
+  adjustable: [],
   children: () => [],
   keeps(this: Pick<LayerKind<LayerType>, "place">, before: Content, after: Content) {
     return this.place(before.layer) === this.place(after.layer);

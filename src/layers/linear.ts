@@ -10,6 +10,7 @@ const stacked = (children: readonly { geometry: Parameters<typeof stackGeometry>
 /** linear: members one after the other, as device mapper's linear target. */
 export const linear: LayerKind<"linear"> = {
   type: "linear",
+  adjustable: [],
   children: (layer) => layer.options.members,
 
   check({ layer, children }) {

@@ -2,12 +2,14 @@
 
 import type { LayerSpec, LayerSpecOf, LayerType } from "../spec/stack-spec.js";
 import { block } from "./block.js";
+import { error } from "./error.js";
 import { file } from "./file.js";
 import type { LayerKind } from "./kind.js";
 import { linear } from "./linear.js";
 import { memory } from "./memory.js";
 import { mirror } from "./mirror.js";
 import { nullLayer } from "./null.js";
+import { partition } from "./partition.js";
 import { stripe } from "./stripe.js";
 
 const KINDS: { readonly [T in LayerType]: LayerKind<T> } = {
@@ -18,6 +20,8 @@ const KINDS: { readonly [T in LayerType]: LayerKind<T> } = {
   linear,
   stripe,
   mirror,
+  partition,
+  error,
 };
 
 /** Every layer type that there is, in the order of the documentation. */

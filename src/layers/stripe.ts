@@ -39,6 +39,7 @@ function chunkFits(layer: LayerSpecOf<"stripe">, children: readonly Shape[]): Fi
 /** stripe: chunks dealt out in turn, as device mapper's striped target and md raid0 with equal members. */
 export const stripe: LayerKind<"stripe"> = {
   type: "stripe",
+  adjustable: [],
   children: (layer) => layer.options.members,
 
   check({ layer, children }) {

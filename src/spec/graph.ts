@@ -66,15 +66,29 @@ export function readGraph(value: unknown): Graph {
   return { layers, exports };
 }
 
+/** Options that name one layer, in the order in which the layers are members. */
+export const SINGLE_MEMBERS = ["base", "log"] as const;
+
+function membersOf(options: Mapping): { readonly member: unknown; readonly path: DocPath }[] {
+  const { members } = options;
+  const listed = Array.isArray(members) ? members : [];
+  return [
+    ...listed.map((member: unknown, index) => ({ member, path: ["members", index] })),
+    ...SINGLE_MEMBERS.filter((key) => options[key] !== undefined).map((key) => ({
+      member: options[key],
+      path: [key],
+    })),
+  ];
+}
+
 function addLayer(layers: Map<string, GraphLayer>, name: string, docPath: DocPath, body: unknown): void {
   const types = entriesOf(body).filter(([key]) => key !== "readOnly");
   const members: Reference[] = [];
   const inPlace: { name: string; docPath: DocPath; body: unknown }[] = [];
   for (const [type, options] of types) {
     if (!isMapping(options)) continue;
-    if (!Array.isArray(options.members)) continue;
-    for (const [index, member] of options.members.entries()) {
-      const memberPath = [...docPath, type, "members", index];
+    for (const [index, { member, path }] of membersOf(options).entries()) {
+      const memberPath = [...docPath, type, ...path];
       if (typeof member === "string") members.push({ name: member, docPath: memberPath });
       else if (isMapping(member)) {
         const lifted = `${name}.${index}`;

@@ -1,11 +1,12 @@
 /** From a valid document with its defaults to the StackSpec that the rest of the program works with. */
 
+import { parseDuration } from "./duration.js";
 import type { DocPath } from "./finding.js";
 import type { Graph, GraphLayer, GraphWalk } from "./graph.js";
 import { effectivelyReadOnly } from "./graph-checks.js";
 import { STACK_SCHEMA } from "./schema.gen.js";
 import { parseSize } from "./size.js";
-import type { Account, Export, Size, StackDocument } from "./spec.gen.js";
+import type { Account, Duration, Export, Size, StackDocument } from "./spec.gen.js";
 import type { ExportSpec, LayerSpec, StackSpec } from "./stack-spec.js";
 
 const DEFINITIONS = STACK_SCHEMA.$defs as Readonly<
@@ -51,11 +52,17 @@ function normaliseLayer(layer: GraphLayer, body: Record<string, unknown>, readOn
   const properties = DEFINITIONS[`${type}Layer`]?.properties;
   if (type === undefined || properties === undefined)
     throw new RangeError(`no schema of layer ${layer.name}`);
+  const single = (key: string): string | undefined =>
+    layer.members.find(({ docPath }) => docPath.at(-1) === key && docPath.at(-2) === type)?.name;
   const written = body[type] as Record<string, unknown>;
   const options = Object.entries(properties).map(([key, { $ref }]): [string, unknown] => {
     const value = written[key] ?? null;
     if ($ref === "#/$defs/members") return [key, layer.members.map(({ name }) => name)];
-    if ($ref === "#/$defs/size" && value !== null) return [key, parseSize(value as Size)];
+    if ($ref === "#/$defs/member") return [key, value === null ? null : single(key)];
+    if (value === null) return [key, value];
+    if ($ref === "#/$defs/size") return [key, parseSize(value as Size)];
+    if ($ref === "#/$defs/offset") return [key, value === 0 ? 0 : parseSize(value as Size)];
+    if ($ref === "#/$defs/duration") return [key, parseDuration(value as Duration)];
     return [key, value];
   });
   const spec = {

@@ -159,6 +159,61 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
         1048576
       ]
     },
+    "offset": {
+      "title": "Offset",
+      "description": "A place in a layer, in bytes: 0, or as a size.",
+      "type": [
+        "integer",
+        "string"
+      ],
+      "minimum": 0,
+      "maximum": 9007199254740991,
+      "pattern": "^[1-9][0-9]*(KiB|MiB|GiB|TiB)$",
+      "errorMessage": "a whole number of bytes from 0 on, or a whole number with KiB, MiB, GiB or TiB, such as 1MiB",
+      "x-error": "bad-size",
+      "examples": [
+        0,
+        "1MiB"
+      ]
+    },
+    "duration": {
+      "title": "Duration",
+      "description": "A whole number with ns, us, ms, s, m or h.",
+      "type": "string",
+      "maxLength": 20,
+      "pattern": "^(0|[1-9][0-9]*)(ns|us|ms|s|m|h)$",
+      "errorMessage": "a whole number with ns, us, ms, s, m or h, such as 10ms",
+      "examples": [
+        "10ms",
+        "2s"
+      ]
+    },
+    "probability": {
+      "title": "Probability",
+      "description": "A chance, from 0 (never) to 1 (always).",
+      "type": "number",
+      "minimum": 0,
+      "maximum": 1,
+      "errorMessage": "a number from 0 to 1"
+    },
+    "ops": {
+      "title": "Ops",
+      "description": "Operations.",
+      "type": "array",
+      "minItems": 1,
+      "uniqueItems": true,
+      "items": {
+        "type": "string",
+        "enum": [
+          "read",
+          "write",
+          "flush",
+          "discard",
+          "write-zeroes"
+        ]
+      },
+      "errorMessage": "a list of read, write, flush, discard and write-zeroes"
+    },
     "path": {
       "title": "Path",
       "description": "A path, absolute or relative to the folder of this file.",
@@ -242,6 +297,10 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
           "$ref": "#/$defs/blockLayer",
           "description": "A block device: a disk, a partition, a logical volume. It is claimed exclusively while the stack runs."
         },
+        "error": {
+          "$ref": "#/$defs/errorLayer",
+          "description": "Requests that fail, as device mapper's error and flakey and nbdkit's error filter make them. All options may be changed while it runs."
+        },
         "file": {
           "$ref": "#/$defs/fileLayer",
           "description": "A regular file. It is created, sparse, if it is missing and a size is given."
@@ -262,6 +321,10 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
           "$ref": "#/$defs/nullLayer",
           "description": "Nothing: reads give zeros, writes are dropped. For measuring what everything else costs."
         },
+        "partition": {
+          "$ref": "#/$defs/partitionLayer",
+          "description": "A range of bytes of another layer, as device mapper's linear over a part of a device."
+        },
         "stripe": {
           "$ref": "#/$defs/stripeLayer",
           "description": "Chunks spread over the members in turn, as device mapper's striped. Each member gives as much as the smallest can, in whole chunks."
@@ -271,6 +334,11 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
         {
           "required": [
             "block"
+          ]
+        },
+        {
+          "required": [
+            "error"
           ]
         },
         {
@@ -296,6 +364,11 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
         {
           "required": [
             "null"
+          ]
+        },
+        {
+          "required": [
+            "partition"
           ]
         },
         {
@@ -489,6 +562,137 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
         }
       ]
     },
+    "errorLayer": {
+      "title": "ErrorLayer",
+      "description": "Requests that fail, as device mapper's error and flakey and nbdkit's error filter make them. All options may be changed while it runs.",
+      "type": "object",
+      "required": [
+        "base"
+      ],
+      "additionalProperties": false,
+      "properties": {
+        "base": {
+          "$ref": "#/$defs/member",
+          "description": "The layer that the other requests go to."
+        },
+        "errno": {
+          "description": "The error that clients get.",
+          "type": "string",
+          "enum": [
+            "EIO",
+            "ENOSPC",
+            "ETIMEDOUT",
+            "ENOLINK",
+            "EREMOTEIO",
+            "ENODATA",
+            "EILSEQ",
+            "ENOMEM",
+            "EOPNOTSUPP",
+            "EROFS",
+            "EINVAL"
+          ],
+          "default": "EIO"
+        },
+        "ops": {
+          "$ref": "#/$defs/ops",
+          "description": "Operations that may fail.",
+          "default": [
+            "read",
+            "write",
+            "flush",
+            "discard",
+            "write-zeroes"
+          ],
+          "examples": [
+            [
+              "read"
+            ]
+          ]
+        },
+        "start": {
+          "$ref": "#/$defs/offset",
+          "description": "First byte of the range that is struck: requests that touch it.",
+          "default": 0,
+          "examples": [
+            "1MiB"
+          ]
+        },
+        "length": {
+          "$ref": "#/$defs/size",
+          "description": "Bytes of that range. Left out: to the end.",
+          "examples": [
+            "64KiB"
+          ]
+        },
+        "probability": {
+          "$ref": "#/$defs/probability",
+          "description": "Chance of each request, by a hash of seed, operation, place and how often it was asked for before.",
+          "default": 1,
+          "examples": [
+            0.01
+          ]
+        },
+        "seed": {
+          "description": "Another number gives other faults; the same gives the same again.",
+          "type": "integer",
+          "minimum": 0,
+          "maximum": 9007199254740991,
+          "default": 0
+        },
+        "nth": {
+          "description": "Strike only the Nth request of those that the rest would strike.",
+          "type": "integer",
+          "minimum": 1,
+          "maximum": 9007199254740991,
+          "examples": [
+            100
+          ]
+        },
+        "every": {
+          "description": "Strike only each Nth of them.",
+          "type": "integer",
+          "minimum": 1,
+          "maximum": 9007199254740991,
+          "examples": [
+            10
+          ]
+        },
+        "limit": {
+          "description": "Strike so often at most.",
+          "type": "integer",
+          "minimum": 0,
+          "maximum": 9007199254740991,
+          "examples": [
+            1
+          ]
+        },
+        "up": {
+          "$ref": "#/$defs/duration",
+          "description": "With down: how long nothing is struck, over and over, as dm-flakey's up interval.",
+          "examples": [
+            "10s"
+          ]
+        },
+        "down": {
+          "$ref": "#/$defs/duration",
+          "description": "With up: how long requests are struck after that.",
+          "examples": [
+            "5s"
+          ]
+        }
+      },
+      "examples": [
+        {
+          "base": "disk",
+          "errno": "EIO",
+          "ops": [
+            "read"
+          ],
+          "probability": 0.01,
+          "seed": 7
+        }
+      ]
+    },
     "fileLayer": {
       "title": "FileLayer",
       "description": "A regular file. It is created, sparse, if it is missing and a size is given.",
@@ -647,6 +851,43 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
       "examples": [
         {
           "size": "250GiB"
+        }
+      ]
+    },
+    "partitionLayer": {
+      "title": "PartitionLayer",
+      "description": "A range of bytes of another layer, as device mapper's linear over a part of a device.",
+      "type": "object",
+      "required": [
+        "base"
+      ],
+      "additionalProperties": false,
+      "properties": {
+        "base": {
+          "$ref": "#/$defs/member",
+          "description": "The layer that it is a part of."
+        },
+        "offset": {
+          "$ref": "#/$defs/offset",
+          "description": "Where it begins: a multiple of the base's block size.",
+          "default": 0,
+          "examples": [
+            "1MiB"
+          ]
+        },
+        "size": {
+          "$ref": "#/$defs/size",
+          "description": "Bytes. Left out: all that follows the offset.",
+          "examples": [
+            "64MiB"
+          ]
+        }
+      },
+      "examples": [
+        {
+          "base": "disk",
+          "offset": "1MiB",
+          "size": "64MiB"
         }
       ]
     },

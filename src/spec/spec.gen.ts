@@ -9,6 +9,24 @@ export type Name = string;
  */
 export type Size = number | string;
 /**
+ * A place in a layer, in bytes: 0, or as a size.
+ */
+export type Offset = number | string;
+/**
+ * A whole number with ns, us, ms, s, m or h.
+ */
+export type Duration = `${number}${"ns" | "us" | "ms" | "s" | "m" | "h"}`;
+/**
+ * A chance, from 0 (never) to 1 (always).
+ */
+export type Probability = number;
+/**
+ * Operations.
+ *
+ * @minItems 1
+ */
+export type Ops = ("read" | "write" | "flush" | "discard" | "write-zeroes")[];
+/**
  * A path, absolute or relative to the folder of this file.
  */
 export type Path = string;
@@ -110,6 +128,10 @@ export interface Layer {
    */
   block?: BlockLayer;
   /**
+   * Requests that fail, as device mapper's error and flakey and nbdkit's error filter make them. All options may be changed while it runs.
+   */
+  error?: ErrorLayer;
+  /**
    * A regular file. It is created, sparse, if it is missing and a size is given.
    */
   file?: FileLayer;
@@ -129,6 +151,10 @@ export interface Layer {
    * Nothing: reads give zeros, writes are dropped. For measuring what everything else costs.
    */
   null?: NullLayer;
+  /**
+   * A range of bytes of another layer, as device mapper's linear over a part of a device.
+   */
+  partition?: PartitionLayer;
   /**
    * Chunks spread over the members in turn, as device mapper's striped. Each member gives as much as the smallest can, in whole chunks.
    */
@@ -219,6 +245,70 @@ export interface BlockLayer {
   direct?: Direct;
 }
 /**
+ * Requests that fail, as device mapper's error and flakey and nbdkit's error filter make them. All options may be changed while it runs.
+ */
+export interface ErrorLayer {
+  /**
+   * The layer that the other requests go to.
+   */
+  base: Member;
+  /**
+   * The error that clients get.
+   */
+  errno?:
+    | "EIO"
+    | "ENOSPC"
+    | "ETIMEDOUT"
+    | "ENOLINK"
+    | "EREMOTEIO"
+    | "ENODATA"
+    | "EILSEQ"
+    | "ENOMEM"
+    | "EOPNOTSUPP"
+    | "EROFS"
+    | "EINVAL";
+  /**
+   * Operations that may fail.
+   */
+  ops?: Ops;
+  /**
+   * First byte of the range that is struck: requests that touch it.
+   */
+  start?: Offset;
+  /**
+   * Bytes of that range. Left out: to the end.
+   */
+  length?: Size;
+  /**
+   * Chance of each request, by a hash of seed, operation, place and how often it was asked for before.
+   */
+  probability?: Probability;
+  /**
+   * Another number gives other faults; the same gives the same again.
+   */
+  seed?: number;
+  /**
+   * Strike only the Nth request of those that the rest would strike.
+   */
+  nth?: number;
+  /**
+   * Strike only each Nth of them.
+   */
+  every?: number;
+  /**
+   * Strike so often at most.
+   */
+  limit?: number;
+  /**
+   * With down: how long nothing is struck, over and over, as dm-flakey's up interval.
+   */
+  up?: Duration;
+  /**
+   * With up: how long requests are struck after that.
+   */
+  down?: Duration;
+}
+/**
  * A regular file. It is created, sparse, if it is missing and a size is given.
  */
 export interface FileLayer {
@@ -286,6 +376,23 @@ export interface NullLayer {
    * Smallest unit that can be read or written, in bytes: the logical block size of the layer.
    */
   blockSize?: BlockSize;
+}
+/**
+ * A range of bytes of another layer, as device mapper's linear over a part of a device.
+ */
+export interface PartitionLayer {
+  /**
+   * The layer that it is a part of.
+   */
+  base: Member;
+  /**
+   * Where it begins: a multiple of the base's block size.
+   */
+  offset?: Offset;
+  /**
+   * Bytes. Left out: all that follows the offset.
+   */
+  size?: Size;
 }
 /**
  * Chunks spread over the members in turn, as device mapper's striped. Each member gives as much as the smallest can, in whole chunks.

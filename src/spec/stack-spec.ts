@@ -13,13 +13,17 @@
 import type { DocPath } from "./finding.js";
 import type {
   BlockLayer,
+  Duration,
+  ErrorLayer,
   Export,
   FileLayer,
   LinearLayer,
+  Member,
   Members,
   MemoryLayer,
   MirrorLayer,
   NullLayer,
+  PartitionLayer,
   Size,
   Spec,
   StripeLayer,
@@ -31,8 +35,19 @@ export type Engine = NonNullable<Spec["engine"]>;
 export type Poll = NonNullable<Ublk["poll"]>;
 export type Frontend = NonNullable<Export["frontend"]>;
 
-/** A value of the document as it is here: a size in bytes, members as names, everything else as it was. */
-type Plain<V> = [V] extends [Members] ? readonly string[] : [Size] extends [V] ? number : V;
+/**
+ * A value of the document as it is here: sizes and offsets in bytes, durations in nanoseconds, members as names, everything
+ * else as it was.
+ */
+type Plain<V> = [V] extends [Members]
+  ? readonly string[]
+  : [Member] extends [V]
+    ? string
+    : [Size] extends [V]
+      ? number
+      : [V] extends [Duration]
+        ? number
+        : V;
 
 /** Options with their defaults filled in; null stands for an absent one that has none. */
 type Filled<Options, WithoutDefault extends keyof Options = never> = {
@@ -52,7 +67,13 @@ export interface LayerOptions {
   linear: Filled<LinearLayer>;
   stripe: Filled<StripeLayer>;
   mirror: Filled<MirrorLayer>;
+  /** size null: all that follows the offset. */
+  partition: Filled<PartitionLayer, "size">;
+  error: Filled<ErrorLayer, FaultKeys>;
 }
+
+/** Options of faults that have no default: schema/layers, targets/chooser.h. */
+type FaultKeys = "length" | "nth" | "every" | "limit" | "up" | "down";
 
 export type LayerType = keyof LayerOptions;
 

@@ -24,6 +24,11 @@ function properties(schema: Schema, place = "#"): [string, Schema][] {
   return found;
 }
 
+/** Layers that an example of another one names. */
+function named({ members = [], base, log }: Schema): string[] {
+  return [...(members as string[]), base, log].filter((name): name is string => typeof name === "string");
+}
+
 describe("the published schema", async () => {
   const { generate } = (await import(join(root, "schema/generate.mjs"))) as {
     generate: (root: string) => Promise<Record<string, string>>;
@@ -91,9 +96,7 @@ describe("the published schema", async () => {
         spec: {
           layers: {
             top: { [type]: example },
-            ...("members" in example
-              ? { d0: { memory: { size: "1MiB" } }, d1: { memory: { size: "1MiB" } } }
-              : {}),
+            ...Object.fromEntries(named(example).map((name) => [name, { memory: { size: "128MiB" } }])),
           },
           exports: { data: { layer: "top" } },
         },

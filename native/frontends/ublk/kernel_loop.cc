@@ -72,7 +72,8 @@ KernelLoop::KernelLoop(Graph &graph, const DeviceFacts &facts, uint16_t queue, P
 
     if (LiveFile *live = graph.impl().live_file.get()) {
         ring_->register_region(live->memory().data(), live->memory().size());
-        config.tracked = 1;
+        config.shared = 1;
+        config.tracked = graph.impl().config.has_mirror;
         config.region_bytes = static_cast<us_u32>(live->memory().size());
         config.live_offset = static_cast<us_u32>(live->live_offset());
         config.slots_offset = static_cast<us_u32>(live->slot_offset(live->request_slot(queue, 0)));
