@@ -4,12 +4,14 @@ import { existsSync, realpathSync, statSync } from "node:fs";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { record } from "../crash/record.js";
 import { type CrashReport, renderReport } from "../crash/report.js";
 import { type RunOptions, runExploration, runState } from "../crash/run.js";
 import { openSession, readSession, type Session } from "../crash/session.js";
 import { openSource } from "../crash/sources.js";
 import { StackError } from "../errors.js";
 import type { ExitStatus, Invocation } from "./common/invocation.js";
+import { acceptedStacks } from "./common/stacks.js";
 import { createStateProgress } from "./common/state-progress.js";
 import { printValue } from "./common/structured.js";
 
@@ -85,7 +87,7 @@ function sessionOfLog(options: CrashOptions, check: string): Session {
   };
 }
 
-export function breadthOf(options: CrashOptions): Pick<Session, "from" | "subsets" | "tears" | "seed"> {
+function breadthOf(options: CrashOptions): Pick<Session, "from" | "subsets" | "tears" | "seed"> {
   const { from = null, subsets = SUBSETS, tears = TEARS, seed = SEED } = options;
   return { from, subsets, tears, seed };
 }
@@ -100,13 +102,47 @@ async function openFolder(resume: string | undefined): Promise<{ folder: string;
   return { folder: realpathSync(folder), kept: true };
 }
 
-async function newSession({ args }: Invocation, options: CrashOptions): Promise<Session> {
+/** Runs the workload. @returns null when the stack's file is refused; that has been said */
+async function recordedSession(
+  invocation: Invocation,
+  options: CrashOptions,
+  check: string,
+  { folder, say }: { folder: string; say: (doing: string) => void },
+): Promise<Session | null> {
+  const { run: workload, prepare, layer, timeout: timeoutMs } = options;
+  if (workload === undefined) throw usage("crash needs --run with the workload, or --log with a log");
+  refuseTogether(options, ["size", "base"], "is for a --log; a recording knows its disk");
+  const stacks = await acceptedStacks(invocation);
+  if (stacks === null) return null;
+  const [stack, second] = stacks;
+  if (stack === undefined || second !== undefined) throw usage("crash records one stack at a time");
+  const { env, interrupted: signal } = invocation;
+  const recorded = await record({
+    document: stack.document,
+    baseDir: stack.file.baseDir,
+    layer,
+    prepare,
+    run: workload,
+    folder,
+    cwd: process.cwd(),
+    env,
+    timeoutMs,
+    signal,
+    say,
+  });
+  return { version: 1, check, ...breadthOf(options), ...recorded };
+}
+
+async function newSession(
+  invocation: Invocation,
+  options: CrashOptions,
+  place: { folder: string; say: (doing: string) => void },
+): Promise<Session | null> {
   const { check, log } = options;
   if (check === undefined) throw usage("crash needs --check");
-  if (log !== undefined && args.length > 0)
-    throw usage("either a stack file is recorded or a --log is explored");
-  if (log !== undefined) return sessionOfLog(options, check);
-  throw usage("crash needs --log");
+  if (log === undefined) return await recordedSession(invocation, options, check, place);
+  if (invocation.args.length > 0) throw usage("either a stack is recorded or a --log is explored");
+  return sessionOfLog(options, check);
 }
 
 async function explore(session: Session, known: string | null, options: RunOptions): Promise<CrashReport> {
@@ -156,7 +192,8 @@ export async function run(invocation: Invocation): Promise<ExitStatus> {
   let keep = kept;
   const progress = createStateProgress(terminal.err);
   try {
-    const session = begun ?? (await newSession(invocation, options));
+    const session = begun ?? (await newSession(invocation, options, { folder, say: progress.say }));
+    if (session === null) return 2;
     const onProgress = progress.show;
     const runOptions = { folder, kept, jobs, timeoutMs, failFast, env, signal, onProgress };
     const report = await explore(session, begun?.fingerprint ?? null, runOptions);

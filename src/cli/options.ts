@@ -184,6 +184,14 @@ export const RUN: OptionSpec = {
   flags: "--run <command>",
   description: "the workload whose writes are recorded",
 };
+export const PREPARE: OptionSpec = {
+  flags: "--prepare <command>",
+  description: "run before the recording, such as mkfs; what it leaves is taken as durable",
+};
+export const RECORDED_LAYER: OptionSpec = {
+  flags: "--layer <layer>",
+  description: "the layer that is recorded and rebuilt; the exported one if not given",
+};
 export const CHECK: OptionSpec = {
   flags: "--check <command>",
   description: "what says of a rebuilt disk whether it is good: exit status 0",

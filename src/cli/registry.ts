@@ -210,14 +210,18 @@ file says is left alone: no IO, no restart.`,
   {
     name: "crash",
     summary: "find the states in which a power cut leaves the disk broken",
-    details: `Rebuilds the disk as it may look after a power cut at any point of a log of writes: every prefix of the log, subsets
-of the writes between two flushes, and torn writes; and runs the check on each, with the disk's path in UBLK_STACK_FILE.
-Exits 0 when all are good, 1 when a bad state was found; the smallest is shown with the command that shows it again.`,
+    details: `Runs a workload against a private copy of the stack and records what a layer was told to write; or takes a log that
+exists. Then rebuilds the disk as a power cut may have left it: every prefix of the log, subsets of the writes between
+two flushes, and torn writes; and runs the check on each. Both commands find the disk in UBLK_STACK_FILE, UBLK_STACK_URI
+or UBLK_STACK_DEVICE. Exits 0 when all states are good, 1 when a bad one was found: the smallest is shown, with the command
+that shows it again. docs/crash.md says more.`,
     group: "Program",
     arguments: [{ ...FILES, variadic: false, description: "the stack that is recorded" }],
     options: [
       options.RUN,
       options.CHECK,
+      options.PREPARE,
+      options.RECORDED_LAYER,
       options.WRITE_LOG,
       options.DISK_SIZE,
       options.BASE,
@@ -234,6 +238,7 @@ Exits 0 when all are good, 1 when a bad state was found; the smallest is shown w
       options.outputOf(["json"]),
     ],
     examples: [
+      "crash stacks/demo.yaml --prepare 'mkfs.ext4 $UBLK_STACK_FILE' --run ./workload --check './check $UBLK_STACK_FILE'",
       "crash --log writes.log --size 64MiB --check 'e2fsck -fn $UBLK_STACK_FILE' --resume found",
       "crash --resume found --state 120-101",
     ],

@@ -3,6 +3,7 @@
 import type { CommandResult } from "./command.js";
 import { runCommand } from "./command.js";
 import { DiskFile } from "./disk-file.js";
+import { diskEnvironment } from "./environment.js";
 import type { Bench } from "./explore.js";
 import type { History } from "./model/history.js";
 
@@ -15,20 +16,6 @@ export interface BenchOptions {
   readonly env: NodeJS.ProcessEnv;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
-}
-
-/** The environment of workloads and checks: ours, and how they reach the disk. Variables of an outer run are not it. */
-export function diskEnvironment(
-  env: NodeJS.ProcessEnv,
-  reach: { file?: string; uri?: string; device?: string },
-): NodeJS.ProcessEnv {
-  const { UBLK_STACK_FILE: _file, UBLK_STACK_URI: _uri, UBLK_STACK_DEVICE: _device, ...others } = env;
-  return {
-    ...others,
-    ...(reach.file === undefined ? {} : { UBLK_STACK_FILE: reach.file }),
-    ...(reach.uri === undefined ? {} : { UBLK_STACK_URI: reach.uri }),
-    ...(reach.device === undefined ? {} : { UBLK_STACK_DEVICE: reach.device }),
-  };
 }
 
 /** @param path of the job's own disk file, on tmpfs */

@@ -14,6 +14,7 @@ import { Journal, sessionFile } from "./journal.js";
 import { Composer } from "./model/composer.js";
 import { parseStateId } from "./model/state.js";
 import { type CrashReport, makeReport } from "./report.js";
+import { servedBench } from "./served-bench.js";
 import type { OpenSession } from "./session.js";
 
 export interface RunOptions {
@@ -44,11 +45,14 @@ async function withBenches<T>(
   work: (benches: readonly Bench[], folder: string) => Promise<T>,
 ): Promise<T> {
   const folder = await mkdtemp(join(memoryFolder(), "ublk-stack-crash-"));
-  const { check, cwd } = session;
+  const { check, cwd, above } = session;
   const options = { history, base, check, cwd, env, timeoutMs, signal };
-  const benches = Array.from({ length: count }, (_, job) =>
-    fileBench(join(folder, `disk-${job}.img`), options),
-  );
+  const benches = Array.from({ length: count }, (_, job) => {
+    const path = join(folder, `disk-${job}.img`);
+    return above === null
+      ? fileBench(path, options)
+      : servedBench(path, join(folder, `run-${job}`), above, options);
+  });
   try {
     return await work(benches, folder);
   } finally {

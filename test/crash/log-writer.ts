@@ -13,7 +13,7 @@ export interface Entry {
 
 function header(numbers: readonly (number | bigint)[], unit: number): Buffer {
   const bytes = Buffer.alloc(unit);
-  numbers.forEach((number, at) => bytes.writeBigUInt64LE(BigInt(number), 8 * at));
+  for (const [at, number] of numbers.entries()) bytes.writeBigUInt64LE(BigInt(number), 8 * at);
   return bytes;
 }
 

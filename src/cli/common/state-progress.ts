@@ -4,6 +4,8 @@ import type { Counts } from "../../crash/explore.js";
 import type { Sink } from "./terminal.js";
 
 export interface StateProgress {
+  /** What is done before there are states. */
+  say(doing: string): void;
   show(counts: Counts): void;
   end(): void;
 }
@@ -24,6 +26,11 @@ export function createStateProgress(err: Sink): StateProgress {
   const begin = performance.now();
   let drawn = Number.NEGATIVE_INFINITY;
   return {
+    say(doing) {
+      if (silent) return;
+      drawn = 0;
+      err.write(`\r\u001b[K${doing} …`.slice(0, err.columns));
+    },
     show(counts) {
       const now = performance.now();
       if (silent || now - drawn < REDRAW_MS) return;
