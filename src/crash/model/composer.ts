@@ -44,14 +44,30 @@ const stir = (value: number): number => {
 
 const LANES = 4;
 const hex = (word: number) => (word >>> 0).toString(16).padStart(8, "0");
+const text = (key: Int32Array) => Array.from(key, hex).join("");
+
+/** A place gives up one content for another. */
+function exchange(key: Int32Array, at: number, before: number, after: number): void {
+  if (before === after) return;
+  for (let lane = 0; lane < LANES; lane++) {
+    const salt = Math.imul(lane + 1, 0x9e3779b9);
+    const where = stir(at ^ salt);
+    key[lane] = (key[lane] ?? 0) ^ stir(where + stir(before + salt)) ^ stir(where + stir(after + salt));
+  }
+}
 
 export class Composer {
   readonly #history: History;
   readonly #durable: Int32Array;
   readonly #now: Int32Array;
   /** Of what is durable. */
+  readonly #durableKey = new Int32Array(LANES);
+  /** Of the prefix that `now` holds, the torn op left out. */
   readonly #key = new Int32Array(LANES);
   #epoch = -1;
+  /** The last op of the prefix that `now` holds; null when it holds something else. */
+  #prefix: number | null = null;
+  #torn: Op | null = null;
   #spans: readonly Span[] = [];
 
   constructor(history: History) {
@@ -73,21 +89,65 @@ export class Composer {
   /** Makes `now` the content of a state. @returns the key of that content */
   compose(state: State): string {
     if (state.epoch !== this.#epoch) this.#seek(state.epoch);
-    const { ops, epochs } = this.#history;
+    const { missing, tear, last } = state;
+    if (missing.length > 0 || (tear !== null && tear.op !== last)) return this.#composeAny(state);
+    this.#advance(tear === null ? last : last - 1);
+    if (tear === null) return text(this.#key);
+    const op = this.#history.ops[last] as Op;
+    const key = this.#key.slice();
+    for (const sector of tear.kept) {
+      const at = op.first + sector;
+      const after = op.contents?.[sector] ?? ZEROS;
+      exchange(key, at, this.#now[at] ?? ZEROS, after);
+    }
+    this.#saved = this.#now.slice(op.first, op.first + op.count);
+    this.#tear(op, tear.kept);
+    this.#torn = op;
+    return text(key);
+  }
+
+  /** What a torn op lies over. */
+  #saved = new Int32Array(0);
+
+  /** Makes `now` a prefix of the epoch: most states are one op further than the one before. */
+  #advance(last: number): void {
+    if (this.#torn !== null) this.#now.set(this.#saved, this.#torn.first);
+    this.#torn = null;
+    if (this.#prefix === null || this.#prefix > last) this.#restart();
+    for (let number = (this.#prefix as number) + 1; number <= last; number++) {
+      const op = this.#history.ops[number] as Op;
+      for (let i = 0; i < op.count; i++) {
+        exchange(this.#key, op.first + i, this.#now[op.first + i] ?? ZEROS, op.contents?.[i] ?? ZEROS);
+      }
+      place(op, this.#now);
+    }
+    this.#prefix = last;
+  }
+
+  /** Back to the beginning of the epoch. */
+  #restart(): void {
     for (const { begin, end } of this.#spans) this.#now.set(this.#durable.subarray(begin, end), begin);
+    this.#key.set(this.#durableKey);
+    this.#prefix = (this.#history.epochs[this.#epoch]?.begin ?? this.#history.ops.length) - 1;
+    this.#torn = null;
+  }
+
+  #composeAny(state: State): string {
+    this.#restart();
     const missing = new Set(state.missing);
-    for (let number = epochs[state.epoch]?.begin ?? ops.length; number <= state.last; number++) {
-      const op = ops[number];
+    for (let number = (this.#prefix as number) + 1; number <= state.last; number++) {
+      const op = this.#history.ops[number];
       if (op === undefined || missing.has(number)) continue;
       if (state.tear?.op === number) this.#tear(op, state.tear.kept);
       else place(op, this.#now);
     }
-    const key = this.#key.slice();
+    this.#prefix = null;
+    const key = this.#key;
     for (const { begin, end } of this.#spans) {
       for (let at = begin; at < end; at++)
-        this.#exchange(key, at, this.#durable[at] ?? 0, this.#now[at] ?? 0);
+        exchange(key, at, this.#durable[at] ?? ZEROS, this.#now[at] ?? ZEROS);
     }
-    return Array.from(key, hex).join("");
+    return text(key);
   }
 
   #tear(op: Op, kept: readonly number[]): void {
@@ -95,36 +155,28 @@ export class Composer {
   }
 
   #seek(epoch: number): void {
-    const { ops, epochs, initial } = this.#history;
+    const { epochs, initial } = this.#history;
     if (epoch < this.#epoch || this.#epoch < 0) {
       this.#durable.set(initial);
       this.#now.set(initial);
-      this.#key.fill(0);
+      this.#durableKey.fill(0);
       this.#epoch = 0;
+      this.#enter();
     }
-    for (; this.#epoch < epoch; this.#epoch++) {
+    while (this.#epoch < epoch) {
       const passed = epochs[this.#epoch];
       if (passed === undefined) throw new RangeError(`no epoch ${epoch}`);
-      const spans = spansOf(this.#history, passed);
-      for (const { begin, end } of spans) this.#now.set(this.#durable.subarray(begin, end), begin);
-      for (let number = passed.begin; number < passed.end; number++) place(ops[number] as Op, this.#now);
-      for (const { begin, end } of spans) {
-        for (let at = begin; at < end; at++) {
-          this.#exchange(this.#key, at, this.#durable[at] ?? 0, this.#now[at] ?? 0);
-        }
-        this.#durable.set(this.#now.subarray(begin, end), begin);
-      }
+      this.#advance(passed.end - 1);
+      for (const { begin, end } of this.#spans) this.#durable.set(this.#now.subarray(begin, end), begin);
+      this.#durableKey.set(this.#key);
+      this.#epoch++;
+      this.#enter();
     }
-    this.#spans = spansOf(this.#history, epochs[epoch] ?? { begin: 0, end: 0 });
   }
 
-  /** A place gives up one content for another. */
-  #exchange(key: Int32Array, at: number, before: number, after: number): void {
-    if (before === after) return;
-    for (let lane = 0; lane < LANES; lane++) {
-      const salt = Math.imul(lane + 1, 0x9e3779b9);
-      const where = stir(at ^ salt);
-      key[lane] = (key[lane] ?? 0) ^ stir(where + stir(before + salt)) ^ stir(where + stir(after + salt));
-    }
+  /** The epoch has changed; `now` may hold anything at the places of the one before, but nothing else. */
+  #enter(): void {
+    this.#spans = spansOf(this.#history, this.#history.epochs[this.#epoch] ?? { begin: 0, end: 0 });
+    this.#restart();
   }
 }
