@@ -247,8 +247,9 @@ that shows it again. docs/crash.md says more.`,
   {
     name: "bench",
     summary: "measure this build against its peers, in one run",
-    details: `Suites: lifecycle (start, memory, idle), nbd (against nbdkit and qemu-storage-daemon on the same file), and on real ublk
-in the virtual machine instructions (both engines against the kernel's own devices) and latency (the engines, and each
+    details: `Suites: lifecycle (start, memory, idle), nbd (against nbdkit and qemu-storage-daemon on the same file), crash (states a
+second, against replaying the log by hand), and on real ublk in the virtual machine instructions (both engines against
+the kernel's own devices) and latency (the engines, and each
 way of polling). Figures are ratios or counts, so that they mean the same on another machine.`,
     group: "Program",
     arguments: [],

@@ -30,7 +30,7 @@ export interface RunOptions {
 }
 
 /** Where rebuilt disks are: in memory if there is any tmpfs. */
-function memoryFolder(): string {
+export function memoryFolder(): string {
   const shared = "/dev/shm";
   return onTmpfs(tmpdir()) || !existsSync(shared) ? tmpdir() : shared;
 }

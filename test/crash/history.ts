@@ -17,9 +17,9 @@ export interface Made {
 export function historyOf(
   entries: readonly Entry[],
   diskSectors: number,
-  options: { base?: Uint8Array; from?: number } = {},
+  options: { base?: Uint8Array; from?: number; unit?: number } = {},
 ): Made {
-  const source = sourceOf(encodeLog(entries));
+  const source = sourceOf(encodeLog(entries, options.unit));
   const diskBytes = diskSectors * SECTOR;
   const base = options.base ?? new Uint8Array(diskBytes);
   const history = buildHistory({

@@ -188,6 +188,18 @@ describe("torn writes", () => {
   });
 });
 
+it("a disk with sectors of 4096 bytes tears between these only", () => {
+  const data = new Uint8Array(3 * 4096).map((_, at) => 1 + Math.floor(at / 4096));
+  const { history } = historyOf([{ sector: 1, sectors: 3, flags: 0, data }], 64, { unit: 4096 });
+  const states = [...statesOf(history, { subsets: 0, tears: 100, seed: 1 })];
+  const ids = ["start", "0~0", "0~1", "0~0..1", "0~2", "0~0.2", "0~1..2", "0"];
+  expect(states.map((state) => stateId(history, state))).toEqual(ids);
+  const composer = new Composer(history);
+  composer.compose(states[5] as State);
+  const held = [...composer.now].map((content) => (content === 0 ? 0 : 1)).join("");
+  expect(held).toBe("111111110000000011111111");
+});
+
 it("simpler states are simpler, and there are such for all but prefixes", () => {
   fc.assert(
     fc.property(made, ({ history }) => {

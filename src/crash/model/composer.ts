@@ -95,10 +95,8 @@ export class Composer {
     if (tear === null) return text(this.#key);
     const op = this.#history.ops[last] as Op;
     const key = this.#key.slice();
-    for (const sector of tear.kept) {
-      const at = op.first + sector;
-      const after = op.contents?.[sector] ?? ZEROS;
-      exchange(key, at, this.#now[at] ?? ZEROS, after);
+    for (const i of this.#keptPlaces(tear.kept)) {
+      exchange(key, op.first + i, this.#now[op.first + i] ?? ZEROS, op.contents?.[i] ?? ZEROS);
     }
     this.#saved = this.#now.slice(op.first, op.first + op.count);
     this.#tear(op, tear.kept);
@@ -150,8 +148,14 @@ export class Composer {
     return text(key);
   }
 
+  /** Places of a torn op, from its first, by the device's sectors that are kept. */
+  *#keptPlaces(kept: readonly number[]): Generator<number> {
+    const { unit } = this.#history;
+    for (const sector of kept) for (let i = 0; i < unit; i++) yield sector * unit + i;
+  }
+
   #tear(op: Op, kept: readonly number[]): void {
-    for (const sector of kept) this.#now[op.first + sector] = op.contents?.[sector] ?? ZEROS;
+    for (const i of this.#keptPlaces(kept)) this.#now[op.first + i] = op.contents?.[i] ?? ZEROS;
   }
 
   #seek(epoch: number): void {

@@ -44,6 +44,8 @@ export interface History {
   readonly initial: Int32Array;
   readonly contents: Contents;
   readonly diskBytes: number;
+  /** Places of a sector of the logged device: a write is torn between these. */
+  readonly unit: number;
 }
 
 const PIECE_BYTES = 1 << 20;
@@ -164,5 +166,5 @@ export function buildHistory(input: HistoryInput): History {
     if (entry.index === fromEntry - 1) close();
   }
   close();
-  return { ops, epochs, from, sectors, initial, contents, diskBytes };
+  return { ops, epochs, from, sectors, initial, contents, diskBytes, unit: log.unitSectors };
 }

@@ -44,6 +44,8 @@ export interface LogEntry {
 }
 
 export interface Log {
+  /** The logged device's own sectors, in sectors of 512 bytes: it writes them whole or not at all. */
+  readonly unitSectors: number;
   readonly entries: readonly LogEntry[];
   /** How many entries the log says that it has. */
   readonly promised: number;
@@ -134,6 +136,7 @@ function readEntry(
 export function parseLog(source: ByteSource, diskBytes: number): Log {
   const { promised, unit } = readSuper(source);
   const entries: LogEntry[] = [];
+  const unitSectors = unit / SECTOR_BYTES;
   let offset = unit;
   while (entries.length < promised) {
     try {
@@ -143,10 +146,10 @@ export function parseLog(source: ByteSource, diskBytes: number): Log {
     } catch (error) {
       if (!(error instanceof Broken)) throw error;
       const cut = `entry ${entries.length} of ${promised} cannot be used: ${error.message}`;
-      return { entries, promised, cut };
+      return { entries, promised, unitSectors, cut };
     }
   }
-  return { entries, promised, cut: null };
+  return { entries, promised, unitSectors, cut: null };
 }
 
 /** The entry after the last mark of this text, or null when the log has none. */

@@ -5,7 +5,7 @@
  *   120                 entry 120 of the log is the last on disk, and everything before it is there
  *   120-101.104..106    the same, but entries 101 and 104 to 106 are missing
  *   120+118             of the entries since the flush before it only 118 is there, and 120 (and what is durable alone)
- *   120~0..2            of entry 120 only its sectors 0 to 2
+ *   120~0..2            of entry 120 only its sectors 0 to 2, in sectors of the logged device
  *   120~118:0           of entry 118 only its sector 0
  *
  * A name says all that there is to know together with the log: no seed. Of the ways to write a state only one is its
@@ -59,8 +59,8 @@ function ranges(numbers: readonly number[]): string[] {
   return texts;
 }
 
-/** How many sectors of 512 bytes an op has; a discard is done or not done. */
-export const sectorsOf = (op: Op) => (op.kind === "write" ? op.count : 1);
+/** How many sectors of its device an op has; a discard is done or not done. */
+export const sectorsOf = ({ unit }: History, op: Op) => (op.kind === "write" ? op.count / unit : 1);
 
 /** Ops of an epoch before `last` that need not be on disk. */
 export function optionalBefore(history: History, epoch: Epoch, last: number): number[] {
@@ -140,10 +140,10 @@ export function parseStateId(history: History, text: string): State | null {
   if (match[5] === undefined) return { epoch: number, last, missing, tear: null };
   const torn = match[4] === undefined ? last : opOf.get(Number(match[4]));
   const op = torn === undefined ? undefined : ops[torn];
-  const kept = parseRanges(match[5], op === undefined ? 0 : sectorsOf(op));
+  const kept = parseRanges(match[5], op === undefined ? 0 : sectorsOf(history, op));
   if (torn === undefined || op === undefined || kept === null || kept.length === 0) return null;
   if (torn !== last && (op.fua || torn < epoch.begin || torn > last || missing.includes(torn))) return null;
-  if (kept.length >= sectorsOf(op) || (kept.at(-1) ?? 0) >= sectorsOf(op)) return null;
+  if (kept.length >= sectorsOf(history, op) || (kept.at(-1) ?? 0) >= sectorsOf(history, op)) return null;
   return { epoch: number, last, missing, tear: { op: torn, kept } };
 }
 

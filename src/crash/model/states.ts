@@ -63,7 +63,7 @@ function* prefixes({ history, number, epoch, random }: Interval, tears: number):
   for (let last = epoch.begin; last < epoch.end; last++) {
     const op = history.ops[last];
     if (op === undefined) continue;
-    for (const kept of tearsOf(sectorsOf(op), tears, random)) {
+    for (const kept of tearsOf(sectorsOf(history, op), tears, random)) {
       yield { epoch: number, last, missing: [], tear: { op: last, kept } };
     }
     yield { epoch: number, last, missing: [], tear: null };
@@ -129,7 +129,7 @@ function chance({ history, number, epoch, random }: Interval): State {
   const lost = new Set(missing);
   const there = [...optional.filter((op) => !lost.has(op)), last];
   const op = there[random(there.length)] ?? last;
-  const sectors = sectorsOf(history.ops[op] as Op);
+  const sectors = sectorsOf(history, history.ops[op] as Op);
   const tear = random(4) === 0 && sectors > 1 ? { op, kept: randomPart(sectors, random) } : null;
   return { epoch: number, last, missing, tear };
 }
