@@ -61,6 +61,8 @@ export class DiskFile {
 
   /** Ends our part; the file stays. */
   leave(): void {
+    const now = new Date();
+    futimesSync(this.#fd, now, now);
     closeSync(this.#fd);
     this.#fd = -1;
   }

@@ -21,8 +21,23 @@ const exists = (path: string) =>
     () => false,
   );
 
+/**
+ * The export as a file, if a command asks for one.
+ * @returns null when it does not, and nothing can be had @throws StackError workload-failed when it does, timeout
+ */
+export async function fileFor(command: string, uri: string): Promise<NbdFile | null> {
+  const file = await openNbdFile(uri);
+  if (file === null && command.includes("UBLK_STACK_FILE")) {
+    throw new StackError(
+      "workload-failed",
+      "UBLK_STACK_FILE needs nbdfuse (Debian: libnbd-bin) and /dev/fuse",
+    );
+  }
+  return file;
+}
+
 /** @returns null where there is no nbdfuse or no FUSE @throws StackError timeout */
-export async function openNbdFile(uri: string): Promise<NbdFile | null> {
+async function openNbdFile(uri: string): Promise<NbdFile | null> {
   if (!(await exists("/dev/fuse"))) return null;
   const folder = await mkdtemp(join(tmpdir(), "ublk-stack-file-"));
   const path = join(folder, "disk");

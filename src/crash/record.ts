@@ -11,7 +11,7 @@ import type { StackDocument } from "../spec/index.js";
 import { type CommandResult, runCommand, succeeded } from "./command.js";
 import { diskEnvironment } from "./environment.js";
 import { BENEATH_EXPORT, planRecording, type RecordingPlan } from "./model/recording.js";
-import { openNbdFile } from "./nbd-file.js";
+import { fileFor } from "./nbd-file.js";
 import { openPrivateHost, type PrivateHost } from "./private-host.js";
 import { DISK_PATH, recordedBase, recordedLog, type Session } from "./session.js";
 
@@ -69,7 +69,7 @@ async function runAgainst(
   { cwd, env, timeoutMs, signal }: RecordOptions,
 ): Promise<CommandResult> {
   const { device, uri } = exportOf(item, exportName);
-  const file = uri === null ? null : await openNbdFile(uri);
+  const file = uri === null ? null : await fileFor(command, uri);
   try {
     const reach = {
       ...(uri === null ? {} : { uri }),

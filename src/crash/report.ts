@@ -105,6 +105,8 @@ export function makeReport(input: ReportInput): CrashReport {
 }
 
 const amount = (value: number) => Math.round(value).toLocaleString("en-US");
+const plural = (value: number, word: string) =>
+  `${amount(value)} ${word}${value === 1 ? "" : word.endsWith("sh") ? "es" : "s"}`;
 
 function endOfCommand({ exit, signal, timedOut }: CommandResult): string {
   if (timedOut) return "ran out of time";
@@ -118,13 +120,13 @@ export function renderReport(report: CrashReport): string {
   const { counts, log, smallest } = report;
   const rate = report.seconds > 0 ? ` in ${report.seconds.toFixed(1)} s` : "";
   const lines = [
-    `log: ${amount(log.writes)} writes, ${amount(log.flushes)} flushes, ${amount(log.fua)} FUA`,
+    `log: ${plural(log.writes, "write")}, ${plural(log.flushes, "flush")}, ${amount(log.fua)} with FUA`,
     ...(log.cut === null ? [] : [`log used up to its last whole entry only: ${log.cut}`]),
-    `${amount(counts.states)} states: ${amount(counts.pruned)} with content seen before, ${amount(counts.checked)} checks${rate}`,
+    `${plural(counts.states, "state")}: ${amount(counts.pruned)} with content seen before, ${plural(counts.checked, "check")}${rate}`,
   ];
   if (smallest === null) return [...lines, "no bad state"].join("\n");
   lines.push(
-    `${amount(counts.failed)} bad ${counts.failed === 1 ? "state" : "states"}; the smallest:`,
+    `${plural(counts.failed, "bad state")}; the smallest:`,
     `  ${smallest.id}: ${smallest.description}`,
     `  check: ${endOfCommand(smallest)}`,
     ...(smallest.output.trim() === "" ? [] : [indented(smallest.output)]),

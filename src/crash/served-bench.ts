@@ -15,7 +15,7 @@ import { DiskFile } from "./disk-file.js";
 import { diskEnvironment } from "./environment.js";
 import type { Bench } from "./explore.js";
 import type { BenchOptions } from "./file-bench.js";
-import { openNbdFile } from "./nbd-file.js";
+import { fileFor } from "./nbd-file.js";
 import { DISK_PATH, type StackAbove } from "./session.js";
 
 const SERVER = resolve(import.meta.dirname, "../../native/build/Release/ublk-stack-server");
@@ -93,7 +93,7 @@ export function servedBench(path: string, runDir: string, above: StackAbove, opt
       await prepare();
       const served = await serve(configFile, above.name);
       try {
-        const file = wantsFile ? await openNbdFile(served.uri) : null;
+        const file = wantsFile ? await fileFor(check, served.uri) : null;
         try {
           const reach = { uri: served.uri, ...(file === null ? {} : { file: file.path }) };
           return await runCommand(check, {
