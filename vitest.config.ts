@@ -9,7 +9,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["test/{spec,compile,plan,reconcile,core,bpf,cli}/**/*.test.ts", "test/*.test.ts"],
+          include: ["test/{spec,compile,plan,reconcile,core,bpf,cli,crash}/**/*.test.ts", "test/*.test.ts"],
           testTimeout: 60_000,
         },
       },

@@ -368,6 +368,23 @@ export const ERROR_GROUPS = {
       exit: 1,
     },
   },
+  "Crash states": {
+    "log-unusable": {
+      title: "A log of writes cannot be explored",
+      cure: "Give the log that device mapper's log-writes target or a logwrites layer wrote, with the size of the disk that it was written for.",
+      exit: 2,
+    },
+    "workload-failed": {
+      title: "The workload of a recording did not succeed",
+      cure: "Its output says why. It gets UBLK_STACK_FILE, UBLK_STACK_URI or UBLK_STACK_DEVICE; see docs/crash.md.",
+      exit: 2,
+    },
+    "not-recordable": {
+      title: "The writes to this layer cannot be recorded or rebuilt alone",
+      cure: "Choose with --layer a layer below which lie all leaves that the export writes to.",
+      exit: 2,
+    },
+  },
   "Program and host": {
     usage: {
       title: "The command was not understood",

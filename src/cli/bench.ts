@@ -3,6 +3,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { join } from "node:path";
+import { benchCrash } from "../bench/crash.js";
 import { renderEngineChart } from "../bench/engine-chart.js";
 import { benchInstructions } from "../bench/instructions.js";
 import { benchLatency } from "../bench/latency.js";
@@ -31,6 +32,14 @@ function suites(quick: boolean): Record<string, Suite> {
         quick
           ? { rounds: 1, seconds: 1, sizeBytes: 64 << 20 }
           : { rounds: 5, seconds: 4, sizeBytes: 1 << 30 },
+        progress,
+      ),
+    crash: (sandbox, progress) =>
+      benchCrash(
+        sandbox,
+        quick
+          ? { copyBytes: 1 << 20, subsets: 4, byHand: 3 }
+          : { copyBytes: 24 << 20, subsets: 64, byHand: 60 },
         progress,
       ),
     instructions: (_sandbox, progress) => benchInstructions({ ios: quick ? 500 : 30_000 }, progress),

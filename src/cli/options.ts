@@ -1,5 +1,6 @@
 /** The options of the verbs, each written once: flags, words of help, and how a value is read. */
 
+import { parseSize } from "../spec/size.js";
 import { MAX_DURATION_MS, parseDuration } from "./common/duration.js";
 import type { Since } from "./common/invocation.js";
 
@@ -41,6 +42,24 @@ function since(text: string): Since {
 function count(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new BadOption("expected a whole number of lines");
   return Number(text);
+}
+
+function size(text: string): number {
+  const bytes = parseSize(/^\d+$/.test(text) ? Number(text) : text);
+  if (bytes === null || bytes % 512 !== 0) {
+    throw new BadOption("expected a size that is a multiple of 512 bytes, such as 64MiB");
+  }
+  return bytes;
+}
+
+function wholeNumber(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d{1,16}$/.test(text) || value < least || value > most) {
+      throw new BadOption(`expected a whole number from ${least} to ${most}`);
+    }
+    return value;
+  };
 }
 
 function collect(text: string, previous: unknown): string[] {
@@ -136,7 +155,7 @@ export const STAY: OptionSpec = {
   description: "run: go on when the last stack is deleted (for systemd)",
 };
 
-const SUITES = ["lifecycle", "nbd", "instructions", "latency", "restart"];
+const SUITES = ["lifecycle", "nbd", "crash", "instructions", "latency", "restart"];
 
 function suite(text: string, previous: unknown): string[] {
   if (!SUITES.includes(text)) throw new BadOption(`expected one of ${SUITES.join(", ")}`);
@@ -159,4 +178,80 @@ export const SAVE: OptionSpec = {
 export const FOLDER: OptionSpec = {
   flags: "--folder <folder>",
   description: "where the data files go; the temporary folder if not given",
+};
+
+export const RUN: OptionSpec = {
+  flags: "--run <command>",
+  description: "the workload whose writes are recorded",
+};
+export const PREPARE: OptionSpec = {
+  flags: "--prepare <command>",
+  description: "run before the recording, such as mkfs; what it leaves is taken as durable",
+};
+export const RECORDED_LAYER: OptionSpec = {
+  flags: "--layer <layer>",
+  description: "the layer that is recorded and rebuilt; the exported one if not given",
+};
+export const CHECK: OptionSpec = {
+  flags: "--check <command>",
+  description: "what says of a rebuilt disk whether it is good: exit status 0",
+};
+export const WRITE_LOG: OptionSpec = {
+  flags: "--log <log>",
+  description: "explore this log of writes, a file or a device, instead of recording one",
+};
+export const DISK_SIZE: OptionSpec = {
+  flags: "--size <size>",
+  description: "with --log: size of the disk that was written to",
+  parse: size,
+};
+export const BASE: OptionSpec = {
+  flags: "--base <image>",
+  description: "with --log: the disk as it was before the log began; zeros if not given",
+};
+export const FROM: OptionSpec = {
+  flags: "--from <mark>",
+  description: "explore what comes after this mark of the log",
+};
+export const SUBSETS: OptionSpec = {
+  flags: "--subsets <number>",
+  description: "most subsets of the writes between two flushes, beside their prefixes (default: 64)",
+  parse: wholeNumber(0, 1_000_000),
+};
+export const TEARS: OptionSpec = {
+  flags: "--tears <number>",
+  description: "most ways in which the last write is torn (default: 2)",
+  parse: wholeNumber(0, 4096),
+};
+export const SEED: OptionSpec = {
+  flags: "--seed <number>",
+  description: "what chance begins with where not every subset is tried (default: 1)",
+  parse: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+};
+export const JOBS: OptionSpec = {
+  flags: "--jobs <number>",
+  description: "how many checks run at once (default: one for each processor)",
+  parse: wholeNumber(1, 1024),
+};
+export const RESUME: OptionSpec = {
+  flags: "--resume <folder>",
+  description: "keep log and journal here, and go on with what is there",
+};
+export const STATE: OptionSpec = {
+  flags: "--state <state>",
+  description: "with --resume: rebuild and check this one state only",
+};
+export const IMAGE: OptionSpec = {
+  flags: "--image <file>",
+  description: "with --state: leave the rebuilt disk there",
+};
+export const FAIL_FAST: OptionSpec = {
+  flags: "--fail-fast",
+  description: "end with the first bad state",
+};
+export const CHECK_TIMEOUT: OptionSpec = {
+  flags: "--timeout <duration>",
+  description: "how long a command may take; a check that takes longer has failed",
+  parse: duration,
+  fallback: { value: 60_000, shown: "1m" },
 };

@@ -233,11 +233,49 @@ truth: diff shows what was set, and the next apply takes it back.`,
     ownSignals: true,
   },
   {
+    name: "crash",
+    summary: "find the states in which a power cut leaves the disk broken",
+    details: `Runs a workload against a private copy of the stack and records what a layer was told to write; or takes a log that
+exists. Then rebuilds the disk as a power cut may have left it: every prefix of the log, subsets of the writes between
+two flushes, and torn writes; and runs the check on each. Both commands find the disk in UBLK_STACK_FILE, UBLK_STACK_URI
+or UBLK_STACK_DEVICE. Exits 0 when all states are good, 1 when a bad one was found: the smallest is shown, with the command
+that shows it again. docs/crash.md says more.`,
+    group: "Program",
+    arguments: [{ ...FILES, variadic: false, description: "the stack that is recorded" }],
+    options: [
+      options.RUN,
+      options.CHECK,
+      options.PREPARE,
+      options.RECORDED_LAYER,
+      options.WRITE_LOG,
+      options.DISK_SIZE,
+      options.BASE,
+      options.FROM,
+      options.SUBSETS,
+      options.TEARS,
+      options.SEED,
+      options.JOBS,
+      options.RESUME,
+      options.STATE,
+      options.IMAGE,
+      options.FAIL_FAST,
+      options.CHECK_TIMEOUT,
+      options.outputOf(["json"]),
+    ],
+    examples: [
+      "crash stacks/demo.yaml --prepare 'mkfs.ext4 $UBLK_STACK_FILE' --run ./workload --check './check $UBLK_STACK_FILE'",
+      "crash --log writes.log --size 64MiB --check 'e2fsck -fn $UBLK_STACK_FILE' --resume found",
+      "crash --resume found --state 120-101",
+    ],
+    load: () => import("./crash.js"),
+  },
+  {
     name: "bench",
     summary: "measure this build against its peers, in one run",
-    details: `Suites: lifecycle (start, memory, idle), nbd (against nbdkit and qemu-storage-daemon on the same file), and on real ublk
-in the virtual machine instructions (both engines against the kernel's own devices), latency (the engines, and each way of
-polling) and restart (how soon a server serves, and is replaced, with each engine). Figures are ratios or counts, so that they mean the same on another machine.`,
+    details: `Suites: lifecycle (start, memory, idle), nbd (against nbdkit and qemu-storage-daemon on the same file), crash (states a
+second, against replaying the log by hand), and on real ublk in the virtual machine instructions (both engines against
+the kernel's own devices), latency (the engines, and each way of polling) and restart (how soon a server serves, and is
+replaced, with each engine). Figures are ratios or counts, so that they mean the same on another machine.`,
     group: "Program",
     arguments: [],
     options: [options.SUITE, options.QUICK, options.SAVE, options.FOLDER, options.outputOf(["json"])],
