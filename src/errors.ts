@@ -261,8 +261,8 @@ export const ERROR_GROUPS = {
       exit: 2,
     },
     "log-unusable": {
-      title: "The log of a logwrites layer cannot be used",
-      cure: "Name an empty file, or one that holds a log of the same block size: it is continued.",
+      title: "A log of writes cannot be used",
+      cure: "For a logwrites layer: name an empty file, or one that holds a log of the same block size, which is continued. For crash: give the log that such a layer or device mapper's log-writes target wrote, with the size of the disk that it was written for.",
       exit: 2,
     },
     "size-differs": {
@@ -369,11 +369,6 @@ export const ERROR_GROUPS = {
     },
   },
   "Crash states": {
-    "log-unusable": {
-      title: "A log of writes cannot be explored",
-      cure: "Give the log that device mapper's log-writes target or a logwrites layer wrote, with the size of the disk that it was written for.",
-      exit: 2,
-    },
     "workload-failed": {
       title: "The workload of a recording did not succeed",
       cure: "Its output says why. It gets UBLK_STACK_FILE, UBLK_STACK_URI or UBLK_STACK_DEVICE; see docs/crash.md.",

@@ -47,7 +47,7 @@ struct HandlerContext {
     uint32_t own_slots = 0; // the first of BACKGROUND_SLOTS
     Predecessor predecessor = Predecessor::unknown;
     std::vector<MemberNow> members;
-    int state_dir = -1; // descriptor of the folder for durable state; paths may be out of reach later
+    int state_dir = -1;  // descriptor of the folder for durable state; paths may be out of reach later
     std::string run_dir; // in load() alone: for files that outlive the server, and not a reboot
     std::string boot_id;
     uint64_t clean_after_ns = 0;

@@ -35,7 +35,7 @@ describe("help and version", () => {
     const silent = { write: () => true, on: () => undefined };
     for (const verb of VERBS) {
       for (const example of verb.examples) {
-        const words = example.split(/ [<>] /)[0]?.split(" ") ?? [];
+        const words = example.split(/ [<>] /)[0]?.match(/'[^']*'|\S+/g) ?? [];
         const parsed = parseCommandLine(words, createTerminal(silent, silent, {}), "0");
         expect(parsed?.verb.name, example).toBe(verb.name);
       }

@@ -15,11 +15,11 @@ describe("new settings of an instrument", () => {
     expect(steps(after, observed(before))).toEqual(["adjust sick"]);
     const made = plan(after, observed(before));
     expect(hasChanges(made)).toBe(true);
-    expect(made.actions[0]?.changes.map(({ path }) => path)).toEqual([
-      "layers.sick.params.ops",
-      "layers.sick.params.probability",
-      "layers.sick.params.seed",
-      "layers.sick.params.nth",
+    expect(made.actions[0]?.changes.map(({ path }) => path.split(".").at(-1)).sort()).toEqual([
+      "nth",
+      "ops",
+      "probability",
+      "seed",
     ]);
     expect(steps(after, simulate(after, observed(before), made))).toEqual(["none sick"]);
   });
