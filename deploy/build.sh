@@ -39,7 +39,7 @@ build_native() {
         echo "$recipe" >native/build/recipe
     fi
     local -a make=(make -C native/build BUILDTYPE=Release -j2)
-    todo=$("${make[@]}" -n 2>/dev/null | grep -E '^ *(echo|printf) .* (CC|CXX)\(target\) ' | grep -vc kernel_program) || true
+    todo=$("${make[@]}" -n 2>/dev/null | grep -E '^ *(echo|printf) .* (CC|CXX)\(target\) ' | grep -vc program_image) || true
     if ((todo > 0)); then say "compiling $todo files of the native data plane"; fi
     quietly make "${make[@]}"
 }

@@ -1,9 +1,6 @@
 {
   # One static library of the data plane, and its two faces: the addon for Node and the lean server program. What runs
   # in the kernel is compiled first, and carried by the server as bytes.
-  "variables": {
-    "libbpf": "<!(bash ../deploy/libbpf.sh)"
-  },
   "target_defaults": {
     "include_dirs": ["."],
     "cflags": ["-Wall", "-Wextra", "-Werror", "-fvisibility=hidden"],
@@ -29,7 +26,7 @@
         }
       ],
       "direct_dependent_settings": {
-        "include_dirs": ["<(SHARED_INTERMEDIATE_DIR)", "<(libbpf)/include"]
+        "include_dirs": ["<(SHARED_INTERMEDIATE_DIR)"]
       }
     },
     {
@@ -43,7 +40,7 @@
       "type": "executable",
       "dependencies": ["data_plane"],
       "sources": ["server/main.cc"],
-      "libraries": ["-luring", "<(libbpf)/lib/libbpf.a", "-lelf", "-lz"],
+      "libraries": ["-luring"],
       "ldflags": ["-pthread", "-Wl,--gc-sections"],
       "ldflags!": ["-rdynamic"]
     },

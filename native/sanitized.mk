@@ -4,11 +4,10 @@ out := build/Sanitized
 library := $(shell cat sources.txt)
 tests := $(wildcard ../test/native/*.cc)
 
-libbpf := $(shell bash ../deploy/libbpf.sh)
-libraries := -luring $(libbpf)/lib/libbpf.a -lelf -lz
+libraries := -luring
 bpf_sources := $(wildcard bpf/*.c bpf/*.h bpf/compile.sh core/*.h)
 
-CXXFLAGS := -std=c++20 -Wall -Wextra -Werror -O1 -g -I. -I$(out) -I$(libbpf)/include -MMD -MP -pthread \
+CXXFLAGS := -std=c++20 -Wall -Wextra -Werror -O1 -g -I. -I$(out) -MMD -MP -pthread \
 	-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDFLAGS := -fsanitize=address,undefined -pthread
 
@@ -23,7 +22,7 @@ $(out)/ublk-stack-server: $(server_objects)
 $(out)/unit-tests: $(tests_objects)
 	$(CXX) $(LDFLAGS) -o $@ $^ $(libraries)
 
-$(out)/frontends/ublk/kernel_program.o: $(out)/bpf/loop_object.h
+$(out)/frontends/ublk/program_image.o: $(out)/bpf/loop_object.h
 $(out)/bpf/%_object.h: $(bpf_sources)
 	bash bpf/compile.sh $* $@
 

@@ -14,10 +14,11 @@ function describeKind(node) {
   const range = (unit) => (node.minimum === undefined ? unit : `${unit}, ${node.minimum} to ${node.maximum}`);
   if (node.const !== undefined) return code(node.const);
   if (node.enum !== undefined) return node.enum.map(code).join(", ");
-  if (node.title === "Size") return "size";
+  if (["Size", "Duration", "Delay"].includes(node.title)) return node.title.toLowerCase();
   if (node.title === "Members") return `list of 1 to ${node.maxItems} layers`;
   if (node.title === "Path") return "path";
   if (node.title === "Name") return "name";
+  if (node.type === "array") return "list";
   if (Array.isArray(node.type))
     return node.type.map((type) => (type === "string" ? "text" : type)).join(" or ");
   if (node.type === "integer") return range("whole number");
@@ -55,7 +56,7 @@ export function renderSpecReference(schema) {
     "# The stack file",
     "Generated from schema/ by `npm run generate`.",
     `${schema.description} A file may hold several documents, divided by \`---\`. The YAML is version 1.2: only \`true\` and \`false\` are booleans. Unknown keys are refused.`,
-    `A **size** is ${schema.$defs.size.errorMessage}. A **name** is ${schema.$defs.name.errorMessage}. A **path** is absolute or relative to the folder of the file.`,
+    `A **size** is ${schema.$defs.size.errorMessage}. A **name** is ${schema.$defs.name.errorMessage}. A **path** is absolute or relative to the folder of the file. A **duration** is ${schema.$defs.duration.errorMessage}; a **delay** is ${schema.$defs.delay.errorMessage}.`,
     "## Document",
     renderTable(schema, schema),
     "## metadata",

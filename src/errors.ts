@@ -156,6 +156,11 @@ export const ERROR_GROUPS = {
       cure: "Export it, make it a member, or remove it: it is not served.",
       exit: 2,
     },
+    "unused-option": {
+      title: "An option that nothing goes by",
+      cure: "Remove it, or say where it is to be used.",
+      exit: 2,
+    },
     "duplicate-export": {
       title: "A layer has two exports on ublk",
       cure: "A layer is one ublk device. Remove one export, or give it frontend: nbd.",
@@ -315,6 +320,11 @@ export const ERROR_GROUPS = {
     "stack-failed": {
       title: "The stack did not become ready",
       cure: "`ublk-stack status NAME` names the layer, `ublk-stack logs NAME` what happened.",
+      exit: 1,
+    },
+    "not-adjustable": {
+      title: "A layer cannot take this while it runs",
+      cure: "Change the file and apply it: `ublk-stack diff` says what that costs. `set` is for what changes without a restart.",
       exit: 1,
     },
     "server-start": {

@@ -157,6 +157,14 @@ describe("one stem per layer", () => {
     .map((file) => /^schema\/layers\/(.+)\.schema\.json$/.exec(file)?.[1])
     .filter((stem) => stem !== undefined);
 
+  /** The step in the core, and its vectors: a layer's own, or that of all instruments, or the leaves' none. */
+  const step = (stem: string) => {
+    if (files.includes(`native/core/${stem}.h`)) return stem;
+    const target = `native/targets/${stem}/${stem}.h`;
+    const isInstrument = files.includes(target) && /: public Instrument\b/.test(text(target));
+    return isInstrument ? "instrument" : "leaves";
+  };
+
   it("has layers", () => {
     expect(stems).toEqual(
       expect.arrayContaining(["file", "block", "memory", "null", "linear", "stripe", "mirror"]),
@@ -166,9 +174,13 @@ describe("one stem per layer", () => {
   it.each(stems)("%s has its place in every wing", (stem) => {
     expect(files).toContain(`src/layers/${stem}.ts`);
     expect(files).toContain(`stacks/${stem}.yaml`);
-    // Layers that place nothing share one file of vectors.
-    const maps = files.includes(`native/core/${stem}.h`);
-    expect(files).toContain(`test/vectors/${maps ? stem : "leaves"}.json`);
+    expect(files).toContain(`test/vectors/${step(stem)}.json`);
+  });
+
+  it("gives every step of the core its vectors", () => {
+    const steps = [...text("native/core/map.h").matchAll(/#include "(.+)\.h"/g)].map((match) => match[1]);
+    expect(steps.length).toBeGreaterThan(3);
+    expect(steps.filter((name) => !files.includes(`test/vectors/${name}.json`))).toEqual([]);
   });
 });
 

@@ -20,8 +20,14 @@ us_live live_words(const DeviceConfig &config, const json &overrides) {
     for (uint32_t i = 0; i < config.table.nr_layers; i++) {
         us_live_layer &words = live.layers[i];
         words.readable = words.writable = ~0u;
-        if (config.table.layers[i].type != US_TYPE_MIRROR) continue;
+        us_type type = config.targets[i]->core_type();
         json own = overrides.value(config.targets[i]->config().name, json::object());
+        if (type == US_TYPE_INSTRUMENT) {
+            words.gate = own.value("looks", 0u);
+            words.window_start = own.value("windowStart", uint64_t{0});
+            words.window_end = own.value("windowEnd", UINT64_MAX);
+        }
+        if (type != US_TYPE_MIRROR) continue;
         auto all = static_cast<uint32_t>((uint64_t{1} << config.table.layers[i].nr_children) - 1);
         words.readable = own.value("readable", all);
         words.writable = own.value("writable", all);

@@ -46,6 +46,11 @@ struct slot {
 _Static_assert(sizeof(struct slot) == 64, "a slot fills a cache line");
 #define US_SLOT_FAST (1ULL << 63)
 
+/* From the flag of a request to that of a write, in the upper half of an entry's word. */
+#define FUA_TO_DSYNC 20
+_Static_assert((us_u64)UBLK_IO_F_FUA << FUA_TO_DSYNC == (us_u64)RWF_DSYNC << 32,
+               "one flag becomes the other");
+
 /* One step's view of the ring. */
 struct ring {
     struct iou_ctx *ctx;
@@ -109,7 +114,7 @@ US_INLINE void tell_executor(struct ring *r, us_u64 its_user_data, us_u32 its_re
 }
 
 US_INLINE void pass_on(struct ring *r, us_u32 tag, us_u32 reason) {
-    tell_executor(r, config.passed_base + tag * config.passed_stride, reason,
+    tell_executor(r, counters.passed_base + tag * config.passed_stride, reason,
                   US_LOOP_USER_DATA(US_LOOP_PASSED, tag) | reason);
 }
 
@@ -151,7 +156,7 @@ US_INLINE void finish(struct ring *r, us_u32 tag, struct us_loop_tag *t) {
 }
 
 US_INLINE void place(struct ring *r, us_u32 tag, struct us_loop_tag *t, const struct us_piece *piece,
-                     int fua) {
+                     us_u32 fua) {
     us_u32 layer = US_BOUND(piece->layer, US_MAX_LAYERS);
     const volatile struct us_loop_leaf *leaf = &leaves[layer];
     struct us_loop_leaf_counters *c = &counters.leaves[layer];
@@ -170,7 +175,7 @@ US_INLINE void place(struct ring *r, us_u32 tag, struct us_loop_tag *t, const st
         if (leaf->access == US_LOOP_NOWHERE) return;
         if (leaf->async_bytes && piece->length >= leaf->async_bytes) file |= (us_u64)IOSQE_ASYNC << 8;
         enter(r, file | IORING_OP_WRITE_FIXED, piece->offset, piece->buffer,
-              piece->length | (us_u64)(fua ? RWF_DSYNC : 0) << 32, user_data, tag, 0);
+              piece->length | (us_u64)fua << FUA_TO_DSYNC, user_data, tag, 0);
     } else {
         c->flushes++;
         if (!leaf->flush) return;
@@ -191,7 +196,7 @@ US_INLINE int room(struct ring *r, struct us_loop_tag *t) {
 
 /* Places the head in full from where it fans out, or begins with a flush. 0, or the reason to give it up. */
 US_INLINE us_u32 place_walked(struct ring *r, us_u32 tag, struct us_loop_tag *t, const struct us_live *live,
-                              us_u64 buffer, int fua) {
+                              us_u64 buffer, us_u32 fua) {
     us_walk_begin(&walk, head.layer, head.op, head.offset, head.length);
     walk.frames[0].buffer = buffer;
     bpf_repeat(PASSES) {
@@ -206,9 +211,13 @@ US_INLINE us_u32 place_walked(struct ring *r, us_u32 tag, struct us_loop_tag *t,
     return 1 + US_LOOP_BY_SIZE;
 }
 
+US_INLINE int at_leaf(void) {
+    return leaves[US_BOUND(head.layer, US_MAX_LAYERS)].access != US_LOOP_NO_LEAF;
+}
+
 /* Head by head: what goes straight down to a leaf, as most requests do, needs no frames. */
 US_INLINE void place_all(struct ring *r, us_u32 tag, struct us_loop_tag *t, us_u64 offset, us_u64 length,
-                         int fua) {
+                         us_u32 fua) {
     if (config.types <= US_LEAF_TYPES) { /* nothing but leaves: the root is one */
         struct us_piece whole = {config.root, offset, length, 0};
         place(r, tag, t, &whole, fua);
@@ -216,21 +225,20 @@ US_INLINE void place_all(struct ring *r, us_u32 tag, struct us_loop_tag *t, us_u
     }
     const struct us_live *live =
         config.shared ? (const struct us_live *)(r->region + config.live_offset) : &unused;
-    head.length = 0;
     us_u64 done = 0;
-    bpf_repeat(US_LOOP_MAX_PIECES + 1) {
-        us_head_begin(&head, config.root, t->op, offset + done, length - done);
+    do {
         int result = US_WALK_ON;
-        bpf_repeat(US_MAX_DEPTH + 1) {
+        us_head_begin(&head, config.root, t->op, offset + done, length - done);
+        while (!at_leaf() && US_MAY_GO_ON) {
             result = us_down(&head, live);
             if (result != US_WALK_ON) break;
         }
-        if (result != US_WALK_PIECE) {
+        if (result != US_WALK_ON && result != US_WALK_PIECE) {
             t->reason = 1 + (result == US_WALK_REDIRECT ? US_LOOP_BY_LAYER : US_LOOP_BY_FAILURE);
             return;
         }
         us_u32 reason = 0;
-        if (leaves[US_BOUND(head.layer, US_MAX_LAYERS)].access == US_LOOP_NO_LEAF) {
+        if (!at_leaf()) {
             reason = place_walked(r, tag, t, live, done, fua);
         } else if (room(r, t)) {
             struct us_piece straight = {head.layer, head.offset, head.length, done};
@@ -244,7 +252,7 @@ US_INLINE void place_all(struct ring *r, us_u32 tag, struct us_loop_tag *t, us_u
         }
         done += head.length;
         if (done >= length) return;
-    }
+    } while (US_MAY_GO_ON);
     t->reason = 1 + US_LOOP_BY_SIZE;
 }
 
@@ -260,7 +268,7 @@ US_INLINE void begin(struct ring *r, us_u32 tag) {
     t->failed_leaves = 0;
 
     int unread = bpf_probe_read_user(&desc, offsetof(struct ublksrv_io_desc, addr),
-                                     (void *)(config.descriptors + tag * sizeof(desc))) != 0;
+                                     (void *)(counters.descriptors + tag * sizeof(desc))) != 0;
     if (unread) return refuse(r, tag, t, US_LOOP_BY_FAILURE);
     us_u32 op = desc.op_flags & 0xff;
     us_u64 offset = desc.start_sector << US_SECTOR_SHIFT;
@@ -274,7 +282,8 @@ US_INLINE void begin(struct ring *r, us_u32 tag) {
     } else if (offset > config.size_bytes || length > config.size_bytes - offset || length == 0) {
         return refuse(r, tag, t, US_LOOP_BY_OPERATION);
     }
-    int fua = writes && (desc.op_flags & UBLK_IO_F_FUA);
+    /* Writes alone have it. A number and no branch: the verifier would follow what comes after it twice. */
+    us_u32 fua = desc.op_flags & UBLK_IO_F_FUA;
     if (counters.sync_failed && (fua || op == UBLK_IO_OP_FLUSH)) return refuse(r, tag, t, US_LOOP_BY_SYNC);
     t->length = length;
     t->pending = 1;
@@ -289,8 +298,10 @@ US_INLINE void begin(struct ring *r, us_u32 tag) {
 US_INLINE void piece_ended(struct ring *r, us_u64 user_data, us_u32 tag, __s32 result) {
     struct us_loop_tag *t = tag_of(tag);
     if (result != (__s32)((us_u32)user_data << US_SECTOR_SHIFT)) {
-        if (result < 0 && result != -4 && result != -11) /* EINTR, EAGAIN: tried again by the executor */
+        if (result < 0 && result != -4 && result != -11) { /* EINTR, EAGAIN: tried again by the executor */
+            if (!t->failed_leaves) t->error = result;
             t->failed_leaves |= 1ULL << (user_data >> 48 & (US_MAX_LAYERS - 1));
+        }
         if (!t->reason) t->reason = 1 + US_LOOP_BY_FAILURE;
     }
     if (--t->pending == 0) finish(r, tag, t);
@@ -301,11 +312,12 @@ US_INLINE void occurred(struct ring *r, us_u64 user_data, us_u32 tag, __s32 resu
     switch (user_data >> 56) {
     case US_LOOP_FETCH:
         if (result == -19) {
-            if (!counters.aborted) tell_executor(r, config.abort_data, 0, US_LOOP_USER_DATA(US_LOOP_TOLD, 0));
+            if (!counters.aborted)
+                tell_executor(r, counters.abort_data, 0, US_LOOP_USER_DATA(US_LOOP_TOLD, 0));
             counters.aborted = 1;
         } else {
             counters.lost = (us_u32)-result;
-            tell_executor(r, config.abort_data, (us_u32)result, US_LOOP_USER_DATA(US_LOOP_TOLD, 0));
+            tell_executor(r, counters.abort_data, (us_u32)result, US_LOOP_USER_DATA(US_LOOP_TOLD, 0));
         }
         break;
     case US_LOOP_DONE:
@@ -318,7 +330,7 @@ US_INLINE void occurred(struct ring *r, us_u64 user_data, us_u32 tag, __s32 resu
         pass_on(r, tag, (us_u32)user_data);
         break;
     case US_LOOP_TOLD:
-        tell_executor(r, config.abort_data, -counters.lost, user_data);
+        tell_executor(r, counters.abort_data, -counters.lost, user_data);
         break;
     }
 }
@@ -374,7 +386,7 @@ US_INLINE int polls(us_u32 some) {
 /* requests: under way in this step. */
 US_INLINE void tell_of_crowd(struct ring *r, us_u64 requests) {
     if (requests == 0 || r->queued >= config.sq_entries || !us_crowd_turn(&counters.crowd, requests)) return;
-    tell_executor(r, config.crowd_data, counters.crowd.crowded, US_LOOP_USER_DATA(US_LOOP_CROWD, 0));
+    tell_executor(r, counters.crowd_data, counters.crowd.crowded, US_LOOP_USER_DATA(US_LOOP_CROWD, 0));
     submit(r);
 }
 

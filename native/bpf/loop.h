@@ -59,13 +59,9 @@ struct us_loop_config {
     us_u32 tracked;                                 /* writes publish in-flight slots there */
     us_u32 region_bytes, live_offset, slots_offset; /* of this queue's first slot */
     us_u64 size_bytes;
-    us_u64 descriptors; /* address of the queue's request descriptors in the server */
-    us_u64 passed_base; /* user_data of messages to the executor: base + tag × stride */
-    us_u64 passed_stride;
-    us_u64 abort_data;  /* … and of the news that the driver takes the device back */
-    us_u64 crowd_data;  /* … and that requests come in crowds, or no more: result 1 or 0 */
-    us_u64 spin_ns;     /* poll so long before sleeping; 0: sleep at once */
-    us_u32 spin_adapts; /* … but only while the last wait was not longer */
+    us_u64 passed_stride; /* of us_loop_counters.passed_base */
+    us_u64 spin_ns;       /* poll so long before sleeping; 0: sleep at once */
+    us_u32 spin_adapts;   /* … but only while the last wait was not longer */
 };
 
 /* How a leaf is reached. */
@@ -90,6 +86,7 @@ struct us_loop_tag {
     us_u16 op;      /* enum us_op */
     us_u8 tracked;  /* has an in-flight slot */
     us_u8 reason;   /* 1 + enum us_loop_reason: goes to user space when the last piece has ended */
+    int error;      /* -errno of the first of failed_leaves */
 };
 
 struct us_loop_leaf_counters {
@@ -108,10 +105,15 @@ struct us_loop_counters {
     us_u64 last_wait; /* how long that had to be waited for */
     us_u32 rounds;    /* that this step may still look for completions */
     us_u32 stopping;
-    us_u32 sync_failed;   /* set by the server, for good: US_LOOP_BY_SYNC */
-    us_u32 aborted;       /* the driver takes the device back */
-    us_u32 lost;          /* -errno of a FETCH that failed in another way: the loop cannot go on */
-    us_u32 executor_ring; /* set by the server: its descriptor of the executor's ring */
+    us_u32 sync_failed; /* set by the server, for good: US_LOOP_BY_SYNC */
+    us_u32 aborted;     /* the driver takes the device back */
+    us_u32 lost;        /* -errno of a FETCH that failed in another way: the loop cannot go on */
+    /* Set by the server, and its own: a program that is verified serves the next server too. */
+    us_u32 executor_ring; /* its descriptor of the executor's ring */
+    us_u64 descriptors;   /* address of the queue's request descriptors */
+    us_u64 passed_base;   /* user_data of messages to the executor: base + tag × stride */
+    us_u64 abort_data;    /* … and of the news that the driver takes the device back */
+    us_u64 crowd_data;    /* … and that requests come in crowds, or no more: result 1 or 0 */
     struct us_crowd crowd;
     struct us_loop_leaf_counters leaves[US_MAX_LAYERS];
 };

@@ -14,7 +14,8 @@
  * again, which is then redirected with done == 0.
  *
  * What goes to the server from the start: mirrors, because a request whose piece has failed can only be
- * failed here, and because their writes need durable marks; flushes, because bpf-aio syncs 4 GiB of a file at
+ * failed here, and because their writes need durable marks; instruments, because what they look at changes
+ * while IO runs, and nothing is shared here; flushes, because bpf-aio syncs 4 GiB of a file at
  * most; all that is neither read nor write.
  *
  * queue_io_cmd, which runs in the thread that submits, is left out: bpf_aio_submit() takes a descriptor of
@@ -26,7 +27,8 @@
 #include "bpf/ublk_rfc.h"
 
 extern const volatile struct us_ublk_constants constants;
-#define US_USES(type) ((type) != US_TYPE_MIRROR && constants.types >> (type)&1)
+#define US_USES(type)                                                                                        \
+    ((type) != US_TYPE_MIRROR && (type) != US_TYPE_INSTRUMENT && constants.types >> (type)&1)
 
 #include "bpf/map_request.h"
 
@@ -35,7 +37,7 @@ struct us_ublk_counters counters SEC(".bss.ublk");
 
 struct us_ublk_tag tags[US_UBLK_MAX_TAGS];
 struct us_plan plans[US_UBLK_MAX_QUEUES]; /* a queue's calls come from one thread */
-struct us_live unused;                    /* there are no mirrors here */
+struct us_live unused;                    /* no layer here has any */
 
 enum { EIO = 5, ENOMEM = 12, EINVAL = 22 };
 

@@ -145,7 +145,9 @@ void Graph::count_error(uint32_t layer, int error) {
 }
 
 void Graph::sync_failed(uint32_t layer) {
-    impl_->leaves[layer]->sync_failed();
+    Leaf &leaf = *impl_->leaves[layer];
+    leaf.sync_failed();
+    if (leaf.sync_error() == 0) return; // its media are asked each time, and answer for themselves
     for (const auto &listener : impl_->sync_listeners)
         listener();
 }

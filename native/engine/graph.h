@@ -64,8 +64,8 @@ class Graph {
     // All params of an instrument anew. Any thread. Returns an error text, empty when done.
     std::string set(const std::string &layer, const nlohmann::json &params);
 
-    // Any thread: a flush, or a durable write, of this leaf has failed. Tells the leaf and whoever asked to
-    // know.
+    // Any thread: a flush, or a durable write, of this leaf has failed. Tells the leaf and, when all its
+    // flushes fail from now on, whoever asked to know.
     void sync_failed(uint32_t layer);
     // Before anything runs.
     void on_sync_failed(std::function<void()> listener);

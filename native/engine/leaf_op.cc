@@ -78,8 +78,7 @@ void count(LeafOp &op, int32_t error) {
 enum class Next { again, ended };
 
 Next fail(LeafOp &op, int32_t result, int32_t &error) {
-    bool durable = op.io.op == US_OP_FLUSH || (op.io.op == US_OP_WRITE && (op.io.flags & IO_FUA));
-    if (durable) op.queue->graph().sync_failed(op.leaf->config().index);
+    if (op.io.durable()) op.queue->graph().sync_failed(op.leaf->config().index);
     error = result;
     return Next::ended;
 }
@@ -143,6 +142,8 @@ bool start_leaf_op(LeafOp &op, int32_t &error) {
         if (op.leaf->config().read_only) return false; // nothing was written
         error = op.leaf->sync_error();
     }
+    if (error == 0 && op.io.failed_sync && op.io.durable())
+        error = op.io.failed_sync->of(op.leaf->config().index);
     if (error == 0 && step(op, error)) return true;
     count(op, error);
     return false;

@@ -30,6 +30,10 @@ struct Header {
     throw std::system_error(errno, std::generic_category(), std::string(what) + " " + path);
 }
 
+uint64_t slots_for(uint64_t nr_queues, uint64_t depth) {
+    return US_MAX_LAYERS * BACKGROUND_SLOTS + nr_queues * depth;
+}
+
 void *map(int fd, size_t bytes) {
     return mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 }
@@ -74,7 +78,8 @@ void LiveFile::look_at_predecessor(uint64_t table_hash, uint32_t nr_queues) {
 
     auto *layout = static_cast<Layout *>(mapped);
     const Header &h = layout->header;
-    bool valid = h.magic == MAGIC && h.version == VERSION && Layout::bytes(h.nr_slots) == bytes &&
+    bool valid = h.magic == MAGIC && h.version == VERSION && h.nr_slots == slots_for(h.nr_queues, h.depth) &&
+                 Layout::bytes(h.nr_slots) == bytes &&
                  strncmp(h.boot_id, boot_id_.c_str(), sizeof h.boot_id) == 0;
     bool busy = false;
     for (uint32_t i = 0; valid && i < h.nr_slots; i++)
@@ -91,7 +96,7 @@ void LiveFile::look_at_predecessor(uint64_t table_hash, uint32_t nr_queues) {
 }
 
 void LiveFile::create_fresh(uint64_t table_hash, uint32_t nr_queues) {
-    uint32_t nr_slots = US_MAX_LAYERS * BACKGROUND_SLOTS + nr_queues * depth_;
+    auto nr_slots = static_cast<uint32_t>(slots_for(nr_queues, depth_));
     std::string beside = path_ + ".new";
     int fd = open(beside.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) fail("cannot create", beside);

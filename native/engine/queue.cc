@@ -150,7 +150,8 @@ bool Queue::Impl::place(Request &request, const us_piece &piece) {
     p->buffer = piece.buffer;
     p->queue = &queue;
     p->leaf = graph.impl().leaves[piece.layer];
-    p->io = {request.walk_op(), request.flags, piece.offset, piece.length, buffer_of(request, piece.buffer)};
+    p->io = {request.walk_op(),   request.flags, piece.offset, piece.length, buffer_of(request, piece.buffer),
+             &request.failed_sync};
     p->ended = [](LeafOp &op, int32_t error) {
         auto &piece = static_cast<Piece &>(op);
         Impl &impl = op.queue->impl();
@@ -171,6 +172,7 @@ bool Queue::Impl::place(Request &request, const us_piece &piece) {
 
 void Queue::Impl::piece_ended(Request &request, const LeafOp &op, uint64_t buffer, int32_t error) {
     if (error == 0) return;
+    if (op.io.durable()) request.failed_sync.add(op.leaf->config().index, error);
     uint64_t good = request.op == US_OP_FLUSH || request.flushing ? 0 : buffer + op.good;
     if (request.failed_piece && good >= request.good_bytes) return;
     request.failed_piece = true;
@@ -204,12 +206,14 @@ Task<void> Queue::Impl::carefully(Request &request) {
     }
     IoResult result;
     if (!request.flushing) {
-        LeafIo io{request.op, request.flags, request.offset, request.length, buffer_of(request, 0)};
+        LeafIo io{request.op,     request.flags,         request.offset,
+                  request.length, buffer_of(request, 0), &request.failed_sync};
         result = co_await executor.execute(request.root, io, run);
     }
     if (result.error == 0 && (request.flushing || needs_flush(request))) {
         LeafIo flush;
         flush.op = US_OP_FLUSH;
+        flush.failed_sync = &request.failed_sync;
         result = co_await executor.execute(request.root, flush, run);
         result.good = result.error == 0 ? request.length : 0;
     }
@@ -232,6 +236,7 @@ void Queue::Impl::report(Request &request) {
     counters->in_flight.subtract(1);
     counters->requests.add(1);
     if (moves_data(request.op)) counters->bytes.add(request.good_bytes);
+    request.failed_sync = {};
     request.done(request);
 }
 

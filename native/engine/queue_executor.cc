@@ -1,5 +1,6 @@
 #include "engine/queue_executor.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <vector>
 
@@ -112,17 +113,42 @@ Task<void> QueueExecutor::counted(Task<void> work) {
     queue_.impl().busy--;
 }
 
+struct QueueExecutor::Pausing {
+    QueueExecutor &executor;
+    Clock::time_point end;
+    const void *alarm;
+    bool await_ready() const noexcept { return executor.stopping(); }
+    void await_suspend(std::coroutine_handle<> caller) const { executor.begin_pause(end, {caller, alarm}); }
+    void await_resume() const noexcept {}
+};
+
+void QueueExecutor::begin_pause(Clock::time_point end, const Pause &pause) {
+    auto place = pauses_.emplace(end, pause);
+    if (pause.alarm) alarms_.insert_or_assign(pause.alarm, place);
+}
+
 Task<bool> QueueExecutor::pause(uint64_t nanoseconds) {
-    struct Awaiter {
-        QueueExecutor &executor;
-        Clock::time_point end;
-        bool await_ready() const noexcept { return executor.stopping(); }
-        void await_suspend(std::coroutine_handle<> caller) const { executor.pauses_.emplace(end, caller); }
-        void await_resume() const noexcept {}
-    };
-    Awaiter awaiter{*this, Clock::now() + std::chrono::nanoseconds(nanoseconds)};
-    co_await awaiter;
+    Pausing pausing{*this, Clock::now() + std::chrono::nanoseconds(nanoseconds), nullptr};
+    co_await pausing;
     co_return !stopping();
+}
+
+Task<bool> QueueExecutor::pause_until(uint64_t end, const void *alarm) {
+    constexpr uint64_t LATEST = INT64_MAX; // centuries from now
+    Pausing pausing{*this, Clock::time_point(std::chrono::nanoseconds(std::min(end, LATEST))), alarm};
+    co_await pausing;
+    co_return !stopping();
+}
+
+void QueueExecutor::ring(const void *alarm) {
+    queue_.post([this, alarm] {
+        auto found = alarms_.find(alarm);
+        if (found == alarms_.end()) return;
+        auto handle = found->second->second.handle;
+        pauses_.erase(found->second);
+        alarms_.erase(found);
+        handle.resume();
+    });
 }
 
 void QueueExecutor::resume_later(std::coroutine_handle<> handle) {
@@ -143,8 +169,10 @@ void QueueExecutor::end_pauses() {
     if (pauses_.empty()) return;
     auto end = stopping() ? pauses_.end() : pauses_.upper_bound(Clock::now());
     std::vector<std::coroutine_handle<>> over;
-    for (auto it = pauses_.begin(); it != end; ++it)
-        over.push_back(it->second);
+    for (auto it = pauses_.begin(); it != end; ++it) {
+        over.push_back(it->second.handle);
+        if (it->second.alarm) alarms_.erase(it->second.alarm);
+    }
     pauses_.erase(pauses_.begin(), end);
     for (auto handle : over)
         handle.resume();

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <map>
+#include <unordered_map>
 
 #include "targets/executor.h"
 
@@ -18,6 +19,8 @@ class QueueExecutor : public Executor {
     Task<int> offload(std::function<int()> fn) override;
     void spawn(Task<void> work) override;
     Task<bool> pause(uint64_t nanoseconds) override;
+    Task<bool> pause_until(uint64_t end, const void *alarm) override;
+    void ring(const void *alarm) override;
     void resume_later(std::coroutine_handle<> handle) override;
     bool stopping() const override;
 
@@ -34,10 +37,19 @@ class QueueExecutor : public Executor {
     Task<IoResult> execute_mapping(uint32_t layer, LeafIo io, const Run &run);
     Task<IoResult> flush_children(uint32_t layer, LeafIo io, const Run &run);
 
+    struct Pause {
+        std::coroutine_handle<> handle;
+        const void *alarm; // nullptr: nobody rings
+    };
+    using Pauses = std::multimap<Clock::time_point, Pause>;
+    struct Pausing; // what a coroutine awaits
+
     Task<void> counted(Task<void> work);
+    void begin_pause(Clock::time_point end, const Pause &pause);
 
     Queue &queue_;
-    std::multimap<Clock::time_point, std::coroutine_handle<>> pauses_;
+    Pauses pauses_;
+    std::unordered_map<const void *, Pauses::iterator> alarms_;
 };
 
 } // namespace us

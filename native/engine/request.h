@@ -40,6 +40,8 @@ struct Request {
     uint64_t offset = 0; // bytes, inside the root layer, multiples of its logical block; 0 for a flush
     uint64_t length = 0; // bytes; 0 for a flush
     Buffer buffer;       // length bytes for read and write, unused otherwise
+    // When it was tried elsewhere before; empty again in done().
+    FailedSync failed_sync;
     void (*done)(Request &) = nullptr;
 
     // ---- result, valid in done()

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/log.h"
+#include "engine/shelf.h"
 #include "frontends/ublk/kernel_probe.h"
 #include "server/options.h"
 #include "server/sandbox.h"
@@ -25,7 +26,10 @@ int serve(const us::Options &options) {
     us::log_identity(folder.parent_path().filename(), folder.filename());
     if (chdir("/") != 0) perror("chdir /");
     us::become_io_flusher();
-    auto worker = [&](int ready_fd, us::Shared &shared) { return us::run_worker(config, ready_fd, shared); };
+    us::Shelf shelf;
+    auto worker = [&](int ready_fd, us::Shared &shared) {
+        return us::run_worker(config, ready_fd, shared, shelf);
+    };
     return us::supervise({.run_dir = folder, .ready_fd = options.ready_fd}, worker);
 }
 

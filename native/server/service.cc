@@ -14,10 +14,10 @@ class UblkService : public Service {
     UblkService(Graph &graph, const json &config, Progress progress)
         : graph_(graph), device_(graph, config, std::move(progress)) {}
 
-    void prepare() override {
+    void prepare(Shelf &shelf) override {
         device_.observe();
         graph_.open(device_.nr_queues(), device_.depth());
-        device_.acquire();
+        device_.acquire(shelf);
     }
     void start() override { device_.start(); }
     void stop() override { device_.stop(); }
@@ -42,7 +42,7 @@ class NbdService : public Service {
   public:
     NbdService(Graph &graph, const json &config) : graph_(graph), server_(graph, config) {}
 
-    void prepare() override {
+    void prepare(Shelf &) override {
         graph_.open(NbdServer::nr_queues(), NbdServer::queue_depth);
         server_.listen();
     }

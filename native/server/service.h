@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/graph.h"
+#include "engine/shelf.h"
 
 namespace us {
 
@@ -19,7 +20,7 @@ class Service {
   public:
     virtual ~Service() = default;
     // Everything that needs a path or a descriptor: opens the graph too. Throws what the frontend throws.
-    virtual void prepare() = 0;
+    virtual void prepare(Shelf &shelf) = 0;
     // Returns when clients are served.
     virtual void start() = 0;
     // Any thread, any number of times, from prepare() on.

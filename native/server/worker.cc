@@ -111,7 +111,7 @@ class DeviceServer {
         });
     }
 
-    void serve(Shared &shared);
+    void serve(Shared &shared, Shelf &shelf);
 
   private:
     json status() const;
@@ -150,11 +150,11 @@ void DeviceServer::stop() {
     service_->stop();
 }
 
-void DeviceServer::serve(Shared &shared) {
+void DeviceServer::serve(Shared &shared, Shelf &shelf) {
     ControlSocket::quick_stop(); // whatever was begun can be recovered
     std::string run_dir = text_at(config_, "runtime", "runDir");
     PidFile pid_file(run_dir, "server.pid");
-    service_->prepare();
+    service_->prepare(shelf);
     ControlSocket control(
         run_dir,
         {.status = [this] { return status(); },
@@ -208,12 +208,12 @@ void identify(const json &config) {
 
 } // namespace
 
-int run_worker(const std::string &config_path, int ready_fd, Shared &shared) {
+int run_worker(const std::string &config_path, int ready_fd, Shared &shared, Shelf &shelf) {
     Ready ready(ready_fd);
     return guarded(ready, [&] {
         json config = load(config_path);
         identify(config);
-        DeviceServer(config, ready).serve(shared);
+        DeviceServer(config, ready).serve(shared, shelf);
     });
 }
 

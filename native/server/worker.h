@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "engine/shelf.h"
 #include "server/supervisor.h"
 
 namespace us {
@@ -11,7 +12,7 @@ namespace us {
 enum ExitStatus { EXIT_STOPPED = 0, EXIT_BROKEN = 1, EXIT_REFUSED = 2, EXIT_NOT_STARTED = 3 };
 
 // Serves. Reports readiness or failure on `ready_fd` (-1: to nobody).
-int run_worker(const std::string &config_path, int ready_fd, Shared &shared);
+int run_worker(const std::string &config_path, int ready_fd, Shared &shared, Shelf &shelf);
 
 // Loads the config and prints what is wrong with it: 0 or 2.
 int check_config(const std::string &config_path);

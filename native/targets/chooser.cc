@@ -1,7 +1,5 @@
 #include "targets/chooser.h"
 
-#include <cmath>
-
 #include "targets/config_error.h"
 
 namespace us {
@@ -35,15 +33,6 @@ uint32_t parse_ops(const std::string &names) {
     return ops;
 }
 
-// The finaliser of splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
-// OOPSLA 2014).
-uint64_t hash_of(uint64_t a, uint64_t b) {
-    uint64_t x = a + 0x9e3779b97f4a7c15 * (b + 1);
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
-    x = (x ^ x >> 27) * 0x94d049bb133111eb;
-    return x ^ x >> 31;
-}
-
 Chooser::Chooser(const nlohmann::json &params, const std::string &default_ops)
     : ops_(parse_ops(params.value("ops", default_ops))), start_(number(params, "startBytes", 0)),
       end_(UINT64_MAX), probability_(params.value("probability", 1.0)), seed_(number(params, "seed", 0)),
@@ -66,19 +55,9 @@ bool Chooser::down() const {
     return static_cast<uint64_t>(age) % (up_ns_ + down_ns_) >= up_ns_;
 }
 
-uint32_t Chooser::visit(const LeafIo &io) {
-    uint64_t key = io.offset << 3 | static_cast<uint64_t>(io.op);
-    Shard &shard = shards_[hash_of(key, 0) % shards_.size()];
-    std::lock_guard lock(shard.mutex);
-    return shard.visits[key]++;
-}
-
 bool Chooser::strikes(const LeafIo &io) {
     if (!touches(io) || !down()) return false;
-    if (probability_ < 1) {
-        uint64_t chance = hash_of(hash_of(seed_, io.offset << 3 | static_cast<uint64_t>(io.op)), visit(io));
-        if (std::ldexp(static_cast<double>(chance >> 11), -53) >= probability_) return false;
-    }
+    if (probability_ < 1 && fraction_of(visits_.chance(seed_, io)) >= probability_) return false;
     uint64_t number = candidates_.fetch_add(1, std::memory_order_relaxed) + 1;
     if (nth_ != 0 && number != nth_) return false;
     if (every_ != 0 && number % every_ != 0) return false;

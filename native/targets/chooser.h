@@ -13,26 +13,21 @@
 //            on
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <mutex>
 #include <string>
-#include <unordered_map>
 
 #include <nlohmann/json.hpp>
 
 #include "targets/io.h"
+#include "targets/visits.h"
 
 namespace us {
 
 // Bit OP (enum us_op) of each operation named in a list such as "read,write-zeroes". Throws ConfigError for
 // others.
 uint32_t parse_ops(const std::string &names);
-
-// 64 bits that look random, a function of the two.
-uint64_t hash_of(uint64_t a, uint64_t b);
 
 class Chooser {
   public:
@@ -53,13 +48,8 @@ class Chooser {
 
   private:
     using Clock = std::chrono::steady_clock;
-    struct Shard {
-        std::mutex mutex;
-        std::unordered_map<uint64_t, uint32_t> visits; // by place and operation
-    };
 
     bool down() const;
-    uint32_t visit(const LeafIo &io);
 
     uint32_t ops_;
     uint64_t start_, end_;
@@ -67,7 +57,7 @@ class Chooser {
     uint64_t seed_, nth_, every_, limit_, up_ns_, down_ns_;
     Clock::time_point begin_ = Clock::now();
     std::atomic<uint64_t> candidates_{0}, strikes_{0};
-    std::array<Shard, 16> shards_;
+    Visits visits_;
 };
 
 } // namespace us

@@ -43,6 +43,14 @@ class Executor {
     // False when the queue stops: at once then.
     virtual Task<bool> pause(uint64_t nanoseconds) = 0;
 
+    // Until `end` of the steady clock, in its nanoseconds, or until somebody rings. Pauses of one queue end
+    // in the order of their ends, equal ones in the order in which they began. alarm: an address that is the
+    // caller's own, not yet used by another pause of this queue. False as pause().
+    virtual Task<bool> pause_until(uint64_t end, const void *alarm) = 0;
+
+    // Any thread: ends the pause of this alarm, if there is one when the queue's thread hears it.
+    virtual void ring(const void *alarm) = 0;
+
     // Any thread: resumes a coroutine of this queue.
     virtual void resume_later(std::coroutine_handle<> handle) = 0;
 

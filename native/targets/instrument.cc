@@ -26,7 +26,19 @@ std::string Instrument::readd(const std::string &) {
 
 nlohmann::json Instrument::status() const {
     std::lock_guard lock(mutex_);
-    return {{"layer", config().name}, {"settings", params_}, {"counts", counts()}};
+    return {{"layer", config().name}, {"settings", settings(params_)}, {"counts", counts()}};
+}
+
+bool Instrument::Watch::touches(const LeafIo &io) const {
+    if (!(ops >> io.op & 1)) return false;
+    return io.op == US_OP_FLUSH || (io.offset < end && io.offset + io.length > start);
+}
+
+Instrument::Watch Instrument::watch_of(uint32_t ops, const nlohmann::json &params) {
+    Watch watch{ops, params.value("startBytes", uint64_t{0}), UINT64_MAX};
+    uint64_t length = params.value("lengthBytes", UINT64_MAX);
+    if (length <= UINT64_MAX - watch.start) watch.end = watch.start + length;
+    return watch;
 }
 
 void Instrument::set(const nlohmann::json &params) {

@@ -47,12 +47,19 @@ class Instrument : public Target, public Handler {
     struct Watch {
         uint32_t ops = 0;
         uint64_t start = 0, end = UINT64_MAX;
+
+        bool touches(const LeafIo &io) const;
     };
+
+    // These operations, in the range of params startBytes and lengthBytes; without them everywhere.
+    static Watch watch_of(uint32_t ops, const nlohmann::json &params);
 
     // Takes the settings over, all or none. One call at a time; requests run beside it. Throws ConfigError.
     virtual Watch configure(const nlohmann::json &params) = 0;
     // Name → how often, since the server started.
     virtual nlohmann::json counts() const = 0;
+    // What status() calls the settings: the params as they were set, or as they are by now.
+    virtual nlohmann::json settings(const nlohmann::json &params) const { return params; }
 
     // Untouched, to the first child.
     Task<IoResult> pass(Executor &executor, const LeafIo &io, const Run &run) const {
@@ -60,9 +67,10 @@ class Instrument : public Target, public Handler {
     }
     const HandlerContext &context() const { return context_; }
 
-  private:
+    // Any thread: looks at these requests from now on. set() does it with what configure() says.
     void watch(const Watch &watch);
 
+  private:
     HandlerContext context_;
     std::string identity_;
     mutable std::mutex mutex_; // guards params_, and one configure() against another

@@ -3,14 +3,18 @@
 #include <functional>
 #include <map>
 
+#include "targets/badblocks/badblocks.h"
 #include "targets/block/block.h"
+#include "targets/delay/delay.h"
 #include "targets/error/error.h"
 #include "targets/file/file.h"
 #include "targets/linear/linear.h"
 #include "targets/mirror/mirror.h"
 #include "targets/null/null.h"
 #include "targets/partition/partition.h"
+#include "targets/readonly/readonly.h"
 #include "targets/stripe/stripe.h"
+#include "targets/throttle/throttle.h"
 
 namespace us {
 
@@ -25,6 +29,7 @@ template <typename T> Maker make() {
 const std::map<std::string, Maker> &makers() {
     static const std::map<std::string, Maker> all = {
         {"null", make<NullLeaf>()},
+        {"zero", make<NullLeaf>()},
         {"file", [](LayerConfig config) { return std::make_unique<FileLeaf>(std::move(config), false); }},
         {"memory", [](LayerConfig config) { return std::make_unique<FileLeaf>(std::move(config), true); }},
         {"block", make<BlockLeaf>()},
@@ -33,6 +38,10 @@ const std::map<std::string, Maker> &makers() {
         {"mirror", make<MirrorTarget>()},
         {"partition", make<PartitionTarget>()},
         {"error", make<ErrorInstrument>()},
+        {"delay", make<DelayInstrument>()},
+        {"throttle", make<ThrottleInstrument>()},
+        {"badblocks", make<BadblocksInstrument>()},
+        {"readonly", make<ReadonlyInstrument>()},
     };
     return all;
 }

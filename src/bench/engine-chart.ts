@@ -23,9 +23,10 @@ const isOurs = (contender: string): boolean => ENGINES.some((engine) => contende
 const costs = (report: Report): Row[] =>
   report.rows.filter(({ suite, unit }) => suite === "instructions" && unit === "k instr/IO");
 
-/** `block-native: 4 KiB …` → block, for stacks of which both engines were measured. */
+/** `block-uring-bpf: 4 KiB …` → block, for stacks of which the engines were compared. */
 function stacksOf(rows: readonly Row[]): string[] {
   const names = rows
+    .filter(({ peer }) => peer?.name.endsWith("-native"))
     .map(({ name }) => /^(.+)-uring-bpf: /.exec(name)?.[1])
     .filter((name) => name !== undefined);
   return [...new Set(names)];

@@ -8,7 +8,14 @@ import { type Engine, type KernelName, STACKS, type StackName } from "./stacks.j
 import { type Contender, type Job, runInVm } from "./vm-run.js";
 
 const ENGINES = ["native", "uring-bpf"] as const satisfies readonly Engine[];
-const STACK_NAMES = Object.keys(STACKS) as StackName[];
+/** Stacks under an instrument that lets everything pass, and the same without it. */
+const INSTRUMENTED = {
+  "null-off": "null",
+  "null-miss": "null",
+  "block-off": "block",
+  "block-miss": "block",
+} as const satisfies Partial<Record<StackName, StackName>>;
+const STACK_NAMES = (Object.keys(STACKS) as StackName[]).filter((stack) => !(stack in INSTRUMENTED));
 
 const JOBS: readonly Job[] = [
   { key: "randread-32", name: "4 KiB random read, depth 32", options: "--rw=randread --bs=4k --iodepth=32" },
@@ -33,11 +40,14 @@ const ENTERS_GOAL = 0.001;
 /** A fused stack of three layers against one, by engine. */
 const FUSED_GOAL: Record<Engine, number> = { native: 1.15, "uring-bpf": 1.1 };
 
+/** An instrument that lets everything pass, against nothing in its place. */
+const PASS_GOAL = 1.03;
+
 const contenderName = (stack: StackName, engine: Engine) => `${stack}-${engine}`;
 
 const contenders: readonly Contender[] = [
   ...(Object.values(PEERS) as KernelName[]).map((name) => ({ name, kernel: true }) as const),
-  ...STACK_NAMES.flatMap((stack) =>
+  ...[...STACK_NAMES, ...(Object.keys(INSTRUMENTED) as StackName[])].flatMap((stack) =>
     ENGINES.map((engine) => ({ name: contenderName(stack, engine), stack, engine, poll: "off" }) as const),
   ),
 ];
@@ -81,6 +91,11 @@ export async function benchInstructions(
           of("block", engine),
           FUSED_GOAL[engine],
         ),
+      ),
+    ),
+    ...(Object.entries(INSTRUMENTED) as [StackName, StackName][]).flatMap(([stack, without]) =>
+      ENGINES.flatMap((engine) =>
+        JOBS.map((job) => row(of(stack, engine), job, of(stack, engine), of(without, engine), PASS_GOAL)),
       ),
     ),
     ...STACK_NAMES.flatMap((stack) =>

@@ -4,8 +4,8 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { type Engine, type KernelName, type Poll, type StackName, serverConfigs } from "./stacks.js";
 
-const project = resolve(import.meta.dirname, "../..");
-const vm = join(project, "test/vm");
+export const project = resolve(import.meta.dirname, "../..");
+export const vm = join(project, "test/vm");
 
 /** What vm.sh exits with when no virtual machine can be had. */
 const EXIT_UNAVAILABLE = 77;
@@ -55,8 +55,9 @@ interface FioSide {
 /** Clock ticks of /proc/PID/stat: USER_HZ of Linux. */
 const TICKS_PER_SECOND = 100;
 
-async function boot(machine: readonly string[], script: readonly string[]): Promise<void> {
-  const child = spawn("bash", [join(vm, "vm.sh"), ...machine, "--timeout", "3000", "--", "bash", ...script], {
+/** Runs a command in the virtual machine; throws when it cannot be had, with the reason, or when the command fails. */
+export async function boot(machine: readonly string[], command: readonly string[]): Promise<void> {
+  const child = spawn("bash", [join(vm, "vm.sh"), ...machine, "--timeout", "3000", "--", ...command], {
     stdio: ["ignore", "ignore", "pipe"],
   });
   let complaint = "";
@@ -106,7 +107,7 @@ export async function runInVm({ contenders, jobs, ios, rounds, machine }: Option
         await writeFile(join(folder, name, `${index}.json`), JSON.stringify(config));
       }
     }
-    await boot(machine, [join(vm, "measure.sh"), folder, String(ios), String(rounds)]);
+    await boot(machine, ["bash", join(vm, "measure.sh"), folder, String(ios), String(rounds)]);
     const results = new Map<string, Measured[]>();
     for (const { name } of contenders) {
       for (const { key } of jobs) {

@@ -10,6 +10,7 @@ import { benchLatency } from "../bench/latency.js";
 import { benchLifecycle } from "../bench/lifecycle.js";
 import { benchNbd } from "../bench/nbd.js";
 import { renderChart, renderReport } from "../bench/report.js";
+import { benchRestart } from "../bench/restart.js";
 import type { Report, Row } from "../bench/result.js";
 import { openSandbox, type Sandbox } from "../bench/sandbox.js";
 import type { ExitStatus, Invocation } from "./common/invocation.js";
@@ -44,6 +45,8 @@ function suites(quick: boolean): Record<string, Suite> {
     instructions: (_sandbox, progress) => benchInstructions({ ios: quick ? 500 : 30_000 }, progress),
     latency: (_sandbox, progress) =>
       benchLatency(quick ? { ios: 300, rounds: 1 } : { ios: 5_000, rounds: 3 }, progress),
+    restart: (_sandbox, progress) =>
+      benchRestart(quick ? { rounds: 1, kills: 1 } : { rounds: 5, kills: 3 }, progress),
   };
 }
 

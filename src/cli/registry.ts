@@ -98,6 +98,31 @@ file says is left alone: no IO, no restart.`,
     load: () => import("./diff.js"),
   },
   {
+    name: "set",
+    summary: "give a layer other settings while it runs",
+    details: `For instruments: error, delay, flakey and the like. Nothing restarts, and no request is lost. The file stays the
+truth: diff shows what was set, and the next apply takes it back.`,
+    group: "Stacks",
+    arguments: [
+      stackName(true),
+      { name: "layer", description: "name of a layer of it", required: true, variadic: false },
+      {
+        name: "key=value",
+        description:
+          "an option of the layer and its value, as in the file; nothing after '=' for its default",
+        required: true,
+        variadic: true,
+      },
+    ],
+    options: [],
+    examples: [
+      "set demo sick probability=0.05 seed=7",
+      "set demo sick 'ops=[read, flush]'",
+      "set demo sick nth=",
+    ],
+    load: () => import("./set.js"),
+  },
+  {
     name: "delete",
     summary: "take stacks down; data files stay",
     group: "Stacks",
@@ -249,8 +274,8 @@ that shows it again. docs/crash.md says more.`,
     summary: "measure this build against its peers, in one run",
     details: `Suites: lifecycle (start, memory, idle), nbd (against nbdkit and qemu-storage-daemon on the same file), crash (states a
 second, against replaying the log by hand), and on real ublk in the virtual machine instructions (both engines against
-the kernel's own devices) and latency (the engines, and each
-way of polling). Figures are ratios or counts, so that they mean the same on another machine.`,
+the kernel's own devices), latency (the engines, and each way of polling) and restart (how soon a server serves, and is
+replaced, with each engine). Figures are ratios or counts, so that they mean the same on another machine.`,
     group: "Program",
     arguments: [],
     options: [options.SUITE, options.QUICK, options.SAVE, options.FOLDER, options.outputOf(["json"])],

@@ -1,7 +1,9 @@
 /** The one place that goes from a type's name to what it does. To add a layer, add a line here. */
 
 import type { LayerSpec, LayerSpecOf, LayerType } from "../spec/stack-spec.js";
+import { badblocks } from "./badblocks.js";
 import { block } from "./block.js";
+import { delay } from "./delay.js";
 import { error } from "./error.js";
 import { file } from "./file.js";
 import type { LayerKind } from "./kind.js";
@@ -10,18 +12,26 @@ import { memory } from "./memory.js";
 import { mirror } from "./mirror.js";
 import { nullLayer } from "./null.js";
 import { partition } from "./partition.js";
+import { readonlyLayer } from "./readonly.js";
 import { stripe } from "./stripe.js";
+import { throttle } from "./throttle.js";
+import { zero } from "./zero.js";
 
 const KINDS: { readonly [T in LayerType]: LayerKind<T> } = {
   file,
   block,
   memory,
   null: nullLayer,
+  zero,
   linear,
   stripe,
   mirror,
   partition,
   error,
+  delay,
+  throttle,
+  badblocks,
+  readonly: readonlyLayer,
 };
 
 /** Every layer type that there is, in the order of the documentation. */
@@ -36,4 +46,9 @@ export function kindOf<T extends LayerType>(layer: LayerSpecOf<T> | LayerSpec): 
 export function kindOfType(type: string): LayerKind<LayerType> {
   if (!Object.hasOwn(KINDS, type)) throw new RangeError(`no layer type is called ${JSON.stringify(type)}`);
   return KINDS[type as LayerType] as LayerKind<LayerType>;
+}
+
+/** Names of a type's params that may change while IO runs; none of a type that this build does not know. */
+export function adjustableParams(type: string): readonly string[] {
+  return Object.hasOwn(KINDS, type) ? kindOfType(type).adjustable : [];
 }

@@ -3,7 +3,7 @@
  *
  *   1  release, top-down    stop what goes for good or is made anew, pause what must let go of media or devices
  *   2  make                 create missing files
- *   3  bring up, bottom-up  start, recover, reload, recreate, adopt; none where nothing is to be done
+ *   3  bring up, bottom-up  start, recover, adjust, reload, recreate, adopt; none where nothing is to be done
  *
  * The order of the actions is the order to execute them in. Applied to what was observed they converge: the next
  * plan is all "none". Data files are never deleted.
@@ -27,6 +27,8 @@ export type ActionKind =
   | "start"
   /** The server is gone and the device waits: give it a server. */
   | "recover"
+  /** Tell the running server new settings of layers: nothing restarts. */
+  | "adjust"
   /** Replace the server under the device by one with the new table. */
   | "reload"
   /** Make the device anew under the new table; its `stop` stands before it in the plan. */

@@ -27,6 +27,7 @@ export function simulate(desired: Table | null, observed: Observed, plan: Plan):
   const effects: Record<Plan["actions"][number]["kind"], (name: string) => void> = {
     none: () => undefined,
     "create-file": (layer) => leaves.set(layer, "present"),
+    adjust: (name) => devices.set(name, { ...there(name), table: serve(name, null).table }),
     pause: (name) => devices.set(name, { ...there(name), phase: "quiesced", server: "absent" }),
     start: (name) => devices.set(name, serve(name, null)),
     recover: (name) => devices.set(name, { ...serve(name, there(name).id), inUse: there(name).inUse }),

@@ -2,6 +2,7 @@
 
 import type { Device, DeviceExport, TableLayer, UblkSettings } from "../compile/table.js";
 import type { Keeps } from "../layers/kind.js";
+import { adjustableParams } from "../layers/registry.js";
 import { Contents, keeper, leavesOf } from "./content.js";
 import { type Change, diffDevices } from "./diff.js";
 import type { Observed, ObservedDevice } from "./observed.js";
@@ -82,6 +83,9 @@ function judgeDevice(device: Device, seen: ObservedDevice, stays: Stays, options
   if (unstarted) return judge("recreate", "online", "was never started", changes);
 
   if (changes.length > 0) {
+    if (seen.server === "running" && seen.phase === "live" && onlyAdjusts(seen, device, options)) {
+      return judge("adjust", "none", "its layers take new settings as they run", changes);
+    }
     const obstacle =
       fixedPart(seen.table, device, seen.id) ??
       (stays(seen.table, device) ? null : "its bytes lie elsewhere");
@@ -98,6 +102,21 @@ function judgeDevice(device: Device, seen: ObservedDevice, stays: Stays, options
   return seen.adopted
     ? judge("none", "none", "unchanged")
     : judge("adopt", "none", "runs unchanged, unwatched");
+}
+
+/** Whether nothing differs but params that layers take over while they run. */
+function onlyAdjusts(seen: ObservedDevice, device: Device, options: PlanOptions): boolean {
+  if (seen.table === null || movedPaths(device, seen, options).length > 0) return false;
+  return diffDevices(withoutAdjustable(seen.table), withoutAdjustable(device)).length === 0;
+}
+
+function withoutAdjustable(device: Device): Device {
+  const layers = device.layers.map((layer) => {
+    const adjustable = adjustableParams(layer.type);
+    const params = Object.entries(layer.params).filter(([name]) => !adjustable.includes(name));
+    return { ...layer, params: Object.fromEntries(params) };
+  });
+  return { ...device, layers };
 }
 
 function changedPart(changes: readonly Change[]): string {

@@ -110,6 +110,7 @@ export const PROGRESS_PHASES = [
   "waiting",
   "starting",
   "recovering",
+  "adjusting",
   "reloading",
   "stopping",
   "ready",

@@ -15,7 +15,7 @@ export interface ServerConfig {
     readonly runDir: string;
     readonly stateDir: string;
     readonly logFile: string;
-    /** Absolute paths of leaves by layer name. */
+    /** Absolute paths of leaves and traces by layer name. */
     readonly paths: Readonly<Record<string, string>>;
     readonly nbdSocket?: string;
     readonly tcp?: string;
@@ -34,7 +34,7 @@ export interface ConfigInput {
   readonly paths: Paths;
   readonly stack: string;
   readonly baseDir: string;
-  /** Absolute paths of files, block devices and memory files by layer name. */
+  /** Absolute paths of files, block devices, memory files and traces by layer name. */
   readonly leafPaths: Readonly<Record<string, string>>;
   readonly blank: readonly string[];
   readonly lockWaitMs?: number;

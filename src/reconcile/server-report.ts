@@ -1,6 +1,6 @@
 /** What a server says about itself on its control socket ({"op":"status"}), checked where it is relied upon. */
 
-import type { MirrorStatus, QueueStatus } from "./status-schema.js";
+import type { InstrumentStatus, MirrorStatus, QueueStatus } from "./status-schema.js";
 
 type OfServer<T> = Omit<T, "device">;
 
@@ -23,6 +23,7 @@ export interface ServerReport {
     readonly bytesWritten: number;
   }[];
   readonly mirrors: readonly OfServer<MirrorStatus>[];
+  readonly instruments?: readonly OfServer<InstrumentStatus>[];
   readonly rssBytes: number;
 }
 

@@ -8,6 +8,7 @@ import { mkdir, readdir, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Device, Table } from "../compile/table.js";
 import { StackError } from "../errors.js";
+import { adjustServer } from "./adjust.js";
 import type { Channels } from "./channels.js";
 import type { Driver } from "./driver.js";
 import { applyAccess, linkPath, placeLink, pruneLinks, removeLink } from "./export-access.js";
@@ -50,6 +51,14 @@ export interface EffectsInput {
   readonly onServerEnd: () => void;
   /** Told before anything else happens to a file that was made: what a rollback takes back. */
   readonly onCreated: (path: string) => Promise<void>;
+}
+
+const unwanted = (device: string) =>
+  new StackError("internal", `device "${device}" is to be served, and nobody wants it`);
+
+function wantedDevice(name: string, target: Device | undefined): Device {
+  if (target === undefined) throw unwanted(name);
+  return target;
 }
 
 export class StackEffects {
@@ -99,16 +108,16 @@ export class StackEffects {
         await this.#adopt(name, signal);
         if (desired !== null && target !== undefined) await this.#settle(target, desired);
         return;
+      case "adjust":
+        return this.#adjust(name, wantedDevice(name, target));
       case "start":
       case "recreate":
       case "recover":
       case "reload":
-        if (desired === null || target === undefined) {
-          throw new StackError("internal", `device "${name}" is to be started, and nobody wants it`);
-        }
+        if (desired === null) throw unwanted(name);
         // A predecessor's worker may be left without supervisor; for a reload it is there by intent.
         await this.#pause(name);
-        return this.#start(target, desired, kind, signal);
+        return this.#start(wantedDevice(name, target), desired, kind, signal);
     }
   }
 
@@ -140,6 +149,13 @@ export class StackEffects {
     for (const name of await namesIn(memory, "files")) {
       if (name.endsWith(".mem") && !used.has(join(memory, name))) await rm(join(memory, name));
     }
+  }
+
+  async #adjust(name: string, target: Device): Promise<void> {
+    const { paths, stack, channels, report } = this.#input;
+    report({ device: name, layer: null, phase: "adjusting", message: `adjusting ${name}` });
+    await adjustServer(target, deviceRunDir(paths, stack, name), channels);
+    report({ device: name, layer: null, phase: "ready", message: `${name} has its new settings` });
   }
 
   async #start(

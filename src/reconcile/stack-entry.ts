@@ -30,6 +30,7 @@ const LEVELS: Readonly<Record<Report["phase"], "info" | "error">> = {
   waiting: "info",
   starting: "info",
   recovering: "info",
+  adjusting: "info",
   reloading: "info",
   stopping: "info",
   ready: "info",

@@ -5,6 +5,7 @@
 
 import {
   anyOf,
+  described,
   flag,
   integer,
   list,
@@ -133,6 +134,16 @@ const MIRROR = object("State of one mirror", {
   sync: nullable(SYNC),
 });
 
+const INSTRUMENT = object("One instrument: a layer that does something to requests on purpose", {
+  device: text("Name of the device that it is part of."),
+  layer: text("Name of the layer."),
+  settings: map(
+    "Its settings now, as the table has them.",
+    described<string | number | boolean>("A text, number or truth value."),
+  ),
+  counts: map("What it did, by name, since its server started.", integer("How often.")),
+});
+
 const CONDITION = object("Something to know about the stack, as Kubernetes words it", {
   type: oneOf(
     "Degraded: a mirror lost a member. Syncing: members are being made equal. Errors: IO failed on a layer. Fused: layered was asked for and cannot be had. Failed: a server does not run.",
@@ -159,6 +170,7 @@ export const STATUS_ITEM = object("One stack", {
     queues: list("Queues of all servers.", QUEUE),
     layers: list("Layers of all servers.", LAYER),
     mirrors: list("Mirrors of all servers.", MIRROR),
+    instruments: list("Instruments of all servers.", INSTRUMENT),
     sync: nullable(SYNC),
     conditions: list("What holds now; empty when all is well.", CONDITION),
     baseDir: text("Folder that relative paths of the file start from."),
@@ -181,6 +193,7 @@ export type DeviceStatus = Static<typeof DEVICE>;
 export type QueueStatus = Static<typeof QUEUE>;
 export type KernelStatus = Static<typeof KERNEL>;
 export type LayerStatus = Static<typeof LAYER>;
+export type InstrumentStatus = Static<typeof INSTRUMENT>;
 export type MirrorStatus = Static<typeof MIRROR>;
 export type Condition = Static<typeof CONDITION>;
 export type StackPhase = StackStatus["phase"];

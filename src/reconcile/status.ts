@@ -55,6 +55,10 @@ export function statusItem(input: StatusInput): StatusItem {
     ),
     layers: reports.flatMap(({ device, report }) => report.layers.map((layer) => ({ device, ...layer }))),
     mirrors,
+    instruments: reports.flatMap(({ device, report }) =>
+      // A server of an earlier build does not speak of them.
+      (report.instruments ?? []).map((instrument) => ({ device, ...instrument })),
+    ),
     sync: overallSync(mirrors),
     conditions: [],
     baseDir: stored.baseDir,
@@ -79,6 +83,7 @@ export function unreadableItem(name: string, paths: Paths, message: string): Sta
       queues: [],
       layers: [],
       mirrors: [],
+      instruments: [],
       sync: null,
       conditions: [failed("state-corrupt", message)],
       baseDir: "/",
@@ -106,6 +111,7 @@ function stackPhase({ state, deleting }: StatusInput, devices: readonly DeviceSt
 const DOING: Readonly<Record<string, DevicePhase>> = {
   starting: "Starting",
   recovering: "Recovering",
+  adjusting: "Reloading",
   reloading: "Reloading",
   pausing: "Reloading",
   stopping: "Stopping",

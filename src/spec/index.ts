@@ -1,5 +1,6 @@
 /** Text → Spec. */
 
+export { type NoOption, type OptionChange, withOption } from "./edit.js";
 export { type DocPath, type Finding, hasErrors, type Severity } from "./finding.js";
 export {
   type CheckedDocument,

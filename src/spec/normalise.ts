@@ -1,12 +1,12 @@
 /** From a valid document with its defaults to the StackSpec that the rest of the program works with. */
 
-import { parseDuration } from "./duration.js";
+import { parseDelay, parseDuration } from "./duration.js";
 import type { DocPath } from "./finding.js";
 import type { Graph, GraphLayer, GraphWalk } from "./graph.js";
 import { effectivelyReadOnly } from "./graph-checks.js";
 import { STACK_SCHEMA } from "./schema.gen.js";
 import { parseSize } from "./size.js";
-import type { Account, Duration, Export, Size, StackDocument } from "./spec.gen.js";
+import type { Account, Delay, Duration, Export, Size, StackDocument } from "./spec.gen.js";
 import type { ExportSpec, LayerSpec, StackSpec } from "./stack-spec.js";
 
 const DEFINITIONS = STACK_SCHEMA.$defs as Readonly<
@@ -63,6 +63,7 @@ function normaliseLayer(layer: GraphLayer, body: Record<string, unknown>, readOn
     if ($ref === "#/$defs/size") return [key, parseSize(value as Size)];
     if ($ref === "#/$defs/offset") return [key, value === 0 ? 0 : parseSize(value as Size)];
     if ($ref === "#/$defs/duration") return [key, parseDuration(value as Duration)];
+    if ($ref === "#/$defs/delay") return [key, parseDelay(value as Delay)];
     return [key, value];
   });
   const spec = {

@@ -33,8 +33,8 @@ export function describePlace(path: DocPath): string {
   let steps = rest;
   for (;;) {
     // [type, "members", index, ...] is a layer written in place.
-    const [, , index] = steps;
-    if (typeof index !== "number") break;
+    const [, key, index] = steps;
+    if (key !== "members" || typeof index !== "number") break;
     layer = `${layer}.${index}`;
     steps = steps.slice(3);
   }
@@ -43,10 +43,10 @@ export function describePlace(path: DocPath): string {
   return `${ofEach(options)}${first} ${quote(layer)}`;
 }
 
-/** Innermost first: `depth of ublk of `. */
+/** Innermost first: `depth of ublk of `; places in a list count from 0. */
 function ofEach(keys: DocPath): string {
   return keys
-    .map((key) => `${key} of `)
+    .map((key) => `${typeof key === "number" ? "entry " : ""}${key} of `)
     .toReversed()
     .join("");
 }

@@ -95,6 +95,7 @@ const WORDS: ReadonlyMap<string, Words> = new Map<string, Words>([
   ["minItems", tooFew],
   ["minProperties", tooFew],
   ["maxItems", tooMany],
+  ["maxProperties", tooMany],
   ["x-bytes", badBytes],
 ]);
 
@@ -103,21 +104,24 @@ function ajvWords({ error, path }: Context): Said[] {
   return [{ code: "bad-value", message: `${describePlace(path)} ${error.message ?? "is not valid"}` }];
 }
 
-function tooFew({ error, schema, path }: Context): Said[] {
+function tooFew({ error, value, schema, path }: Context): Said[] {
+  const some = Array.isArray(value) && value.length > 0;
   return [
     {
       code: codeOf(schema, "out-of-range"),
-      message: `${describePlaceIs(path)} empty`,
+      message: `${describePlaceIs(path)} ${some ? "too short" : "empty"}`,
       expected: error.params.limit === 1 ? "at least one entry" : `at least ${error.params.limit} entries`,
     },
   ];
 }
 
 function tooMany({ error, value, schema, path }: Context): Said[] {
+  const isMembers = schema.title === "Members";
+  const count = Array.isArray(value) ? value.length : Object.keys(value as object).length;
   return [
     {
-      code: schema.title === "Members" ? "too-many-members" : "out-of-range",
-      message: `there are ${Array.isArray(value) ? value.length : "too many"} ${describePlace(path)}`,
+      code: isMembers ? "too-many-members" : "out-of-range",
+      message: `there are ${count} ${isMembers ? "" : "entries in "}${describePlace(path)}`,
       expected: `at most ${error.params.limit}`,
     },
   ];
@@ -209,7 +213,7 @@ function wrongType({ value, schema, path }: Context): Said[] {
   const suggestion = scalar ? otherType(value, kinds, schema) : undefined;
   const index = path.at(-1);
   const place =
-    typeof index === "number"
+    typeof index === "number" && path.at(-2) === "members"
       ? `member ${index} of ${describePlace(path.slice(0, -2))}`
       : describePlace(path);
   return [

@@ -178,14 +178,77 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
     },
     "duration": {
       "title": "Duration",
-      "description": "A whole number with ns, us, ms, s, m or h.",
+      "description": "A whole number with ns, us, ms, s, m or h; some weeks at most.",
       "type": "string",
       "maxLength": 20,
-      "pattern": "^(0|[1-9][0-9]*)(ns|us|ms|s|m|h)$",
+      "pattern": "^((0|[1-9][0-9]{0,14})ns|(0|[1-9][0-9]{0,11})us|(0|[1-9][0-9]{0,8})ms|(0|[1-9][0-9]{0,5})s|(0|[1-9][0-9]{0,4})m|(0|[1-9][0-9]{0,2})h)$",
       "errorMessage": "a whole number with ns, us, ms, s, m or h, such as 10ms",
       "examples": [
         "10ms",
         "2s"
+      ]
+    },
+    "delay": {
+      "title": "Delay",
+      "description": "How long something waits.",
+      "type": [
+        "string",
+        "object"
+      ],
+      "if": {
+        "type": "string"
+      },
+      "then": {
+        "type": "string",
+        "maxLength": 20,
+        "pattern": "^(trace|((0|[1-9][0-9]{0,14})ns|(0|[1-9][0-9]{0,11})us|(0|[1-9][0-9]{0,8})ms|(0|[1-9][0-9]{0,5})s|(0|[1-9][0-9]{0,4})m|(0|[1-9][0-9]{0,2})h))$",
+        "errorMessage": "a duration such as 5ms, or trace, or how durations are chosen"
+      },
+      "else": {
+        "title": "RandomDelay",
+        "type": "object",
+        "additionalProperties": false,
+        "minProperties": 1,
+        "maxProperties": 1,
+        "properties": {
+          "uniform": {
+            "description": "Least and greatest; all between are as likely.",
+            "type": "array",
+            "minItems": 2,
+            "maxItems": 2,
+            "items": {
+              "$ref": "#/$defs/duration"
+            },
+            "errorMessage": "the least and the greatest duration"
+          },
+          "normal": {
+            "description": "Mean and standard deviation; what would be less than nothing is nothing.",
+            "type": "array",
+            "minItems": 2,
+            "maxItems": 2,
+            "items": {
+              "$ref": "#/$defs/duration"
+            },
+            "errorMessage": "the mean and the standard deviation, two durations"
+          }
+        }
+      },
+      "errorMessage": "a duration such as 5ms, { uniform: [1ms, 3ms] }, { normal: [5ms, 1ms] }, or trace",
+      "examples": [
+        "5ms",
+        {
+          "uniform": [
+            "1ms",
+            "3ms"
+          ]
+        },
+        {
+          "normal": [
+            "5ms",
+            "1ms"
+          ]
+        },
+        "trace"
       ]
     },
     "probability": {
@@ -293,9 +356,17 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
           "type": "boolean",
           "default": false
         },
+        "badblocks": {
+          "$ref": "#/$defs/badblocksLayer",
+          "description": "Reads of listed blocks fail with EIO until something is written there, as device mapper's dust target. All options may be changed while it runs; the list lives as long as the server, and a new server begins with that of the file."
+        },
         "block": {
           "$ref": "#/$defs/blockLayer",
           "description": "A block device: a disk, a partition, a logical volume. It is claimed exclusively while the stack runs."
+        },
+        "delay": {
+          "$ref": "#/$defs/delayLayer",
+          "description": "Requests that take longer, as device mapper's delay target and nbdkit's delay filter make them: each waits before it goes to the base. All options but the trace may be changed while it runs; what waits then goes on at once."
         },
         "error": {
           "$ref": "#/$defs/errorLayer",
@@ -325,15 +396,37 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
           "$ref": "#/$defs/partitionLayer",
           "description": "A range of bytes of another layer, as device mapper's linear over a part of a device."
         },
+        "readonly": {
+          "$ref": "#/$defs/readonlyLayer",
+          "description": "A disk that takes no more writes, as one that is worn out: the export still looks writable, and writes, discards and zeroes fail with EROFS (EPERM over NBD; a block device makes EIO of it). For an export that is read-only from the beginning, and says so, use readOnly: true of any layer or export."
+        },
         "stripe": {
           "$ref": "#/$defs/stripeLayer",
           "description": "Chunks spread over the members in turn, as device mapper's striped. Each member gives as much as the smallest can, in whole chunks."
+        },
+        "throttle": {
+          "$ref": "#/$defs/throttleLayer",
+          "description": "So many requests and bytes in a second and no more, as QEMU's throttle groups and nbdkit's rate filter: a leaky bucket for each limit, and requests that are too many wait in line. Discards and zeroes count as requests to write that move no bytes; flushes are not limited. All options may be changed while it runs."
+        },
+        "zero": {
+          "$ref": "#/$defs/zeroLayer",
+          "description": "Zeros, as device mapper's zero target: what is read is zeros, and what is written is dropped. Under a layer that keeps writes elsewhere it stands for a huge disk that is empty; null is the same under the name that is used for measuring."
         }
       },
       "oneOf": [
         {
           "required": [
+            "badblocks"
+          ]
+        },
+        {
+          "required": [
             "block"
+          ]
+        },
+        {
+          "required": [
+            "delay"
           ]
         },
         {
@@ -373,7 +466,22 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
         },
         {
           "required": [
+            "readonly"
+          ]
+        },
+        {
+          "required": [
             "stripe"
+          ]
+        },
+        {
+          "required": [
+            "throttle"
+          ]
+        },
+        {
+          "required": [
+            "zero"
           ]
         }
       ]
@@ -524,6 +632,78 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
       "pattern": "^[A-Za-z_][A-Za-z0-9_.-]{0,31}$",
       "errorMessage": "the name or number of a user or group"
     },
+    "badblocksLayer": {
+      "title": "BadblocksLayer",
+      "description": "Reads of listed blocks fail with EIO until something is written there, as device mapper's dust target. All options may be changed while it runs; the list lives as long as the server, and a new server begins with that of the file.",
+      "type": "object",
+      "required": [
+        "base"
+      ],
+      "additionalProperties": false,
+      "properties": {
+        "base": {
+          "$ref": "#/$defs/member",
+          "description": "The layer that the other requests go to."
+        },
+        "blocks": {
+          "description": "Numbers of the bad blocks from 0 on, and ranges of them such as 8-15, both ends counted. Another list takes the place of what is left of this one.",
+          "type": "array",
+          "maxItems": 1024,
+          "items": {
+            "type": [
+              "integer",
+              "string"
+            ],
+            "minimum": 0,
+            "maximum": 9007199254740991,
+            "pattern": "^(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})$",
+            "errorMessage": "the number of a block, or a range such as 8-15"
+          },
+          "errorMessage": "a list of numbers of blocks and ranges such as 8-15",
+          "default": [],
+          "examples": [
+            [
+              2,
+              "8-15"
+            ]
+          ]
+        },
+        "blockSize": {
+          "$ref": "#/$defs/size",
+          "description": "Bytes of a block as the list counts them: a power of two, 512 at least.",
+          "x-bytes": {
+            "minimum": 512,
+            "powerOfTwo": true
+          },
+          "default": 512,
+          "examples": [
+            "4KiB"
+          ]
+        },
+        "writeFailures": {
+          "description": "A bad block refuses so many writes with EIO before it takes one and is good.",
+          "type": "integer",
+          "minimum": 0,
+          "maximum": 255,
+          "default": 0
+        },
+        "enabled": {
+          "description": "Whether bad blocks fail. With false all requests pass, and the list stays as it is.",
+          "type": "boolean",
+          "default": true
+        }
+      },
+      "examples": [
+        {
+          "base": "disk",
+          "blocks": [
+            2,
+            "8-15"
+          ],
+          "blockSize": "4KiB"
+        }
+      ]
+    },
     "blockLayer": {
       "title": "BlockLayer",
       "description": "A block device: a disk, a partition, a logical volume. It is claimed exclusively while the stack runs.",
@@ -559,6 +739,116 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
       "examples": [
         {
           "path": "/dev/disk/by-id/nvme-EXAMPLE_1234"
+        }
+      ]
+    },
+    "delayLayer": {
+      "title": "DelayLayer",
+      "description": "Requests that take longer, as device mapper's delay target and nbdkit's delay filter make them: each waits before it goes to the base. All options but the trace may be changed while it runs; what waits then goes on at once.",
+      "type": "object",
+      "required": [
+        "base"
+      ],
+      "additionalProperties": false,
+      "properties": {
+        "base": {
+          "$ref": "#/$defs/member",
+          "description": "The layer that requests go to, later."
+        },
+        "read": {
+          "$ref": "#/$defs/delay",
+          "description": "How long a read waits: 5ms, { uniform: [1ms, 3ms] }, { normal: [5ms, 1ms] }, or trace. Left out: not at all.",
+          "examples": [
+            "5ms"
+          ]
+        },
+        "write": {
+          "$ref": "#/$defs/delay",
+          "description": "How long a write waits. Left out: not at all.",
+          "examples": [
+            {
+              "uniform": [
+                "1ms",
+                "3ms"
+              ]
+            }
+          ]
+        },
+        "flush": {
+          "$ref": "#/$defs/delay",
+          "description": "How long a flush waits. Left out: not at all.",
+          "examples": [
+            {
+              "normal": [
+                "20ms",
+                "5ms"
+              ]
+            }
+          ]
+        },
+        "discard": {
+          "$ref": "#/$defs/delay",
+          "description": "How long a discard waits. Left out: as a write.",
+          "examples": [
+            "trace"
+          ]
+        },
+        "writeZeroes": {
+          "$ref": "#/$defs/delay",
+          "description": "How long a request to write zeros waits. Left out: as a write.",
+          "examples": [
+            "0ms"
+          ]
+        },
+        "trace": {
+          "$ref": "#/$defs/path",
+          "description": "A file of durations such as 5ms, one a line; # begins a comment. Each operation whose delay is trace goes through it by itself, a line for each request, over and over. It is read when the server starts.",
+          "examples": [
+            "latencies.txt"
+          ]
+        },
+        "order": {
+          "description": "keep: requests reach the base in the order in which they came, so that a slow one holds up all that follow. free: each goes when its own time has come.",
+          "type": "string",
+          "enum": [
+            "keep",
+            "free"
+          ],
+          "default": "free"
+        },
+        "start": {
+          "$ref": "#/$defs/offset",
+          "description": "First byte of the range that is slow: requests that touch it, and flushes.",
+          "default": 0,
+          "examples": [
+            "1MiB"
+          ]
+        },
+        "length": {
+          "$ref": "#/$defs/size",
+          "description": "Bytes of that range. Left out: to the end.",
+          "examples": [
+            "64KiB"
+          ]
+        },
+        "seed": {
+          "description": "Another number gives other delays; the same gives the same again.",
+          "type": "integer",
+          "minimum": 0,
+          "maximum": 9007199254740991,
+          "default": 0
+        }
+      },
+      "examples": [
+        {
+          "base": "disk",
+          "read": "5ms",
+          "write": {
+            "uniform": [
+              "1ms",
+              "3ms"
+            ]
+          }
         }
       ]
     },
@@ -891,6 +1181,32 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
         }
       ]
     },
+    "readonlyLayer": {
+      "title": "ReadonlyLayer",
+      "description": "A disk that takes no more writes, as one that is worn out: the export still looks writable, and writes, discards and zeroes fail with EROFS (EPERM over NBD; a block device makes EIO of it). For an export that is read-only from the beginning, and says so, use readOnly: true of any layer or export.",
+      "type": "object",
+      "required": [
+        "base"
+      ],
+      "additionalProperties": false,
+      "properties": {
+        "base": {
+          "$ref": "#/$defs/member",
+          "description": "The layer that the other requests go to."
+        },
+        "enabled": {
+          "description": "Whether writes are refused. May be changed while it runs.",
+          "type": "boolean",
+          "default": true
+        }
+      },
+      "examples": [
+        {
+          "base": "disk",
+          "enabled": true
+        }
+      ]
+    },
     "stripeLayer": {
       "title": "StripeLayer",
       "description": "Chunks spread over the members in turn, as device mapper's striped. Each member gives as much as the smallest can, in whole chunks.",
@@ -925,6 +1241,133 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
             "d1"
           ],
           "chunk": "64KiB"
+        }
+      ]
+    },
+    "throttleLayer": {
+      "title": "ThrottleLayer",
+      "description": "So many requests and bytes in a second and no more, as QEMU's throttle groups and nbdkit's rate filter: a leaky bucket for each limit, and requests that are too many wait in line. Discards and zeroes count as requests to write that move no bytes; flushes are not limited. All options may be changed while it runs.",
+      "type": "object",
+      "required": [
+        "base"
+      ],
+      "additionalProperties": false,
+      "properties": {
+        "base": {
+          "$ref": "#/$defs/member",
+          "description": "The layer that requests go to."
+        },
+        "iops": {
+          "description": "Requests in a second, reads and writes together. 0: no limit.",
+          "type": "integer",
+          "minimum": 0,
+          "maximum": 9007199254740991,
+          "default": 0
+        },
+        "bandwidth": {
+          "$ref": "#/$defs/offset",
+          "description": "Bytes in a second, reads and writes together. 0: no limit.",
+          "default": 0,
+          "examples": [
+            "100MiB"
+          ]
+        },
+        "burst": {
+          "$ref": "#/$defs/duration",
+          "description": "How much of each rate may go at once after idleness: what goes through in this time.",
+          "default": "100ms",
+          "examples": [
+            "2s"
+          ]
+        },
+        "readIops": {
+          "description": "Reads in a second. 0: no limit but the total's.",
+          "type": "integer",
+          "minimum": 0,
+          "maximum": 9007199254740991,
+          "default": 0
+        },
+        "readBandwidth": {
+          "$ref": "#/$defs/offset",
+          "description": "Bytes read in a second. 0: no limit but the total's.",
+          "default": 0,
+          "examples": [
+            "100MiB"
+          ]
+        },
+        "readBurst": {
+          "$ref": "#/$defs/duration",
+          "description": "The burst of the limits of reads. Left out: that of the total.",
+          "examples": [
+            "1s"
+          ]
+        },
+        "writeIops": {
+          "description": "Writes in a second. 0: no limit but the total's.",
+          "type": "integer",
+          "minimum": 0,
+          "maximum": 9007199254740991,
+          "default": 0
+        },
+        "writeBandwidth": {
+          "$ref": "#/$defs/offset",
+          "description": "Bytes written in a second. 0: no limit but the total's.",
+          "default": 0,
+          "examples": [
+            "100MiB"
+          ]
+        },
+        "writeBurst": {
+          "$ref": "#/$defs/duration",
+          "description": "The burst of the limits of writes. Left out: that of the total.",
+          "examples": [
+            "1s"
+          ]
+        },
+        "iopsSize": {
+          "$ref": "#/$defs/size",
+          "description": "A request counts as one for each so many bytes begun, as clouds count. Left out: as one.",
+          "examples": [
+            "256KiB"
+          ]
+        }
+      },
+      "examples": [
+        {
+          "base": "disk",
+          "iops": 500,
+          "writeBandwidth": "20MiB"
+        }
+      ]
+    },
+    "zeroLayer": {
+      "title": "ZeroLayer",
+      "description": "Zeros, as device mapper's zero target: what is read is zeros, and what is written is dropped. Under a layer that keeps writes elsewhere it stands for a huge disk that is empty; null is the same under the name that is used for measuring.",
+      "type": "object",
+      "required": [
+        "size"
+      ],
+      "additionalProperties": false,
+      "properties": {
+        "size": {
+          "$ref": "#/$defs/size",
+          "description": "Bytes of the layer.",
+          "x-bytes": {
+            "multipleOf": "blockSize"
+          },
+          "examples": [
+            "250GiB"
+          ]
+        },
+        "blockSize": {
+          "$ref": "#/$defs/blockSize",
+          "description": "Smallest unit that can be read or written, in bytes: the logical block size of the layer.",
+          "default": 512
+        }
+      },
+      "examples": [
+        {
+          "size": "250GiB"
         }
       ]
     }

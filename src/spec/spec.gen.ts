@@ -13,9 +13,13 @@ export type Size = number | string;
  */
 export type Offset = number | string;
 /**
- * A whole number with ns, us, ms, s, m or h.
+ * A whole number with ns, us, ms, s, m or h; some weeks at most.
  */
 export type Duration = `${number}${"ns" | "us" | "ms" | "s" | "m" | "h"}`;
+/**
+ * How long something waits.
+ */
+export type Delay = Duration | "trace" | {uniform: Duration[]} | {normal: Duration[]};
 /**
  * A chance, from 0 (never) to 1 (always).
  */
@@ -124,9 +128,17 @@ export interface Layer {
    */
   readOnly?: boolean;
   /**
+   * Reads of listed blocks fail with EIO until something is written there, as device mapper's dust target. All options may be changed while it runs; the list lives as long as the server, and a new server begins with that of the file.
+   */
+  badblocks?: BadblocksLayer;
+  /**
    * A block device: a disk, a partition, a logical volume. It is claimed exclusively while the stack runs.
    */
   block?: BlockLayer;
+  /**
+   * Requests that take longer, as device mapper's delay target and nbdkit's delay filter make them: each waits before it goes to the base. All options but the trace may be changed while it runs; what waits then goes on at once.
+   */
+  delay?: DelayLayer;
   /**
    * Requests that fail, as device mapper's error and flakey and nbdkit's error filter make them. All options may be changed while it runs.
    */
@@ -156,9 +168,21 @@ export interface Layer {
    */
   partition?: PartitionLayer;
   /**
+   * A disk that takes no more writes, as one that is worn out: the export still looks writable, and writes, discards and zeroes fail with EROFS (EPERM over NBD; a block device makes EIO of it). For an export that is read-only from the beginning, and says so, use readOnly: true of any layer or export.
+   */
+  readonly?: ReadonlyLayer;
+  /**
    * Chunks spread over the members in turn, as device mapper's striped. Each member gives as much as the smallest can, in whole chunks.
    */
   stripe?: StripeLayer;
+  /**
+   * So many requests and bytes in a second and no more, as QEMU's throttle groups and nbdkit's rate filter: a leaky bucket for each limit, and requests that are too many wait in line. Discards and zeroes count as requests to write that move no bytes; flushes are not limited. All options may be changed while it runs.
+   */
+  throttle?: ThrottleLayer;
+  /**
+   * Zeros, as device mapper's zero target: what is read is zeros, and what is written is dropped. Under a layer that keeps writes elsewhere it stands for a huge disk that is empty; null is the same under the name that is used for measuring.
+   */
+  zero?: ZeroLayer;
 }
 /**
  * One layer made visible to clients.
@@ -228,6 +252,33 @@ export interface Nbd {
   tcp?: string;
 }
 /**
+ * Reads of listed blocks fail with EIO until something is written there, as device mapper's dust target. All options may be changed while it runs; the list lives as long as the server, and a new server begins with that of the file.
+ */
+export interface BadblocksLayer {
+  /**
+   * The layer that the other requests go to.
+   */
+  base: Member;
+  /**
+   * Numbers of the bad blocks from 0 on, and ranges of them such as 8-15, both ends counted. Another list takes the place of what is left of this one.
+   *
+   * @maxItems 1024
+   */
+  blocks?: (number | `${number}-${number}`)[];
+  /**
+   * Bytes of a block as the list counts them: a power of two, 512 at least.
+   */
+  blockSize?: Size;
+  /**
+   * A bad block refuses so many writes with EIO before it takes one and is good.
+   */
+  writeFailures?: number;
+  /**
+   * Whether bad blocks fail. With false all requests pass, and the list stays as it is.
+   */
+  enabled?: boolean;
+}
+/**
  * A block device: a disk, a partition, a logical volume. It is claimed exclusively while the stack runs.
  */
 export interface BlockLayer {
@@ -243,6 +294,55 @@ export interface BlockLayer {
    * Whether the device is opened for direct IO, past the page cache. auto and on: direct. off: through the page cache.
    */
   direct?: Direct;
+}
+/**
+ * Requests that take longer, as device mapper's delay target and nbdkit's delay filter make them: each waits before it goes to the base. All options but the trace may be changed while it runs; what waits then goes on at once.
+ */
+export interface DelayLayer {
+  /**
+   * The layer that requests go to, later.
+   */
+  base: Member;
+  /**
+   * How long a read waits: 5ms, { uniform: [1ms, 3ms] }, { normal: [5ms, 1ms] }, or trace. Left out: not at all.
+   */
+  read?: Delay;
+  /**
+   * How long a write waits. Left out: not at all.
+   */
+  write?: Delay;
+  /**
+   * How long a flush waits. Left out: not at all.
+   */
+  flush?: Delay;
+  /**
+   * How long a discard waits. Left out: as a write.
+   */
+  discard?: Delay;
+  /**
+   * How long a request to write zeros waits. Left out: as a write.
+   */
+  writeZeroes?: Delay;
+  /**
+   * A file of durations such as 5ms, one a line; # begins a comment. Each operation whose delay is trace goes through it by itself, a line for each request, over and over. It is read when the server starts.
+   */
+  trace?: Path;
+  /**
+   * keep: requests reach the base in the order in which they came, so that a slow one holds up all that follow. free: each goes when its own time has come.
+   */
+  order?: "keep" | "free";
+  /**
+   * First byte of the range that is slow: requests that touch it, and flushes.
+   */
+  start?: Offset;
+  /**
+   * Bytes of that range. Left out: to the end.
+   */
+  length?: Size;
+  /**
+   * Another number gives other delays; the same gives the same again.
+   */
+  seed?: number;
 }
 /**
  * Requests that fail, as device mapper's error and flakey and nbdkit's error filter make them. All options may be changed while it runs.
@@ -395,6 +495,19 @@ export interface PartitionLayer {
   size?: Size;
 }
 /**
+ * A disk that takes no more writes, as one that is worn out: the export still looks writable, and writes, discards and zeroes fail with EROFS (EPERM over NBD; a block device makes EIO of it). For an export that is read-only from the beginning, and says so, use readOnly: true of any layer or export.
+ */
+export interface ReadonlyLayer {
+  /**
+   * The layer that the other requests go to.
+   */
+  base: Member;
+  /**
+   * Whether writes are refused. May be changed while it runs.
+   */
+  enabled?: boolean;
+}
+/**
  * Chunks spread over the members in turn, as device mapper's striped. Each member gives as much as the smallest can, in whole chunks.
  */
 export interface StripeLayer {
@@ -406,4 +519,66 @@ export interface StripeLayer {
    * Bytes that stay together on one member: a power of two, at least 4KiB. Part of the data's layout.
    */
   chunk?: Size;
+}
+/**
+ * So many requests and bytes in a second and no more, as QEMU's throttle groups and nbdkit's rate filter: a leaky bucket for each limit, and requests that are too many wait in line. Discards and zeroes count as requests to write that move no bytes; flushes are not limited. All options may be changed while it runs.
+ */
+export interface ThrottleLayer {
+  /**
+   * The layer that requests go to.
+   */
+  base: Member;
+  /**
+   * Requests in a second, reads and writes together. 0: no limit.
+   */
+  iops?: number;
+  /**
+   * Bytes in a second, reads and writes together. 0: no limit.
+   */
+  bandwidth?: Offset;
+  /**
+   * How much of each rate may go at once after idleness: what goes through in this time.
+   */
+  burst?: Duration;
+  /**
+   * Reads in a second. 0: no limit but the total's.
+   */
+  readIops?: number;
+  /**
+   * Bytes read in a second. 0: no limit but the total's.
+   */
+  readBandwidth?: Offset;
+  /**
+   * The burst of the limits of reads. Left out: that of the total.
+   */
+  readBurst?: Duration;
+  /**
+   * Writes in a second. 0: no limit but the total's.
+   */
+  writeIops?: number;
+  /**
+   * Bytes written in a second. 0: no limit but the total's.
+   */
+  writeBandwidth?: Offset;
+  /**
+   * The burst of the limits of writes. Left out: that of the total.
+   */
+  writeBurst?: Duration;
+  /**
+   * A request counts as one for each so many bytes begun, as clouds count. Left out: as one.
+   */
+  iopsSize?: Size;
+}
+/**
+ * Zeros, as device mapper's zero target: what is read is zeros, and what is written is dropped. Under a layer that keeps writes elsewhere it stands for a huge disk that is empty; null is the same under the name that is used for measuring.
+ */
+export interface ZeroLayer {
+  /**
+   * Bytes of the layer.
+   */
+  size: Size;
+  /**
+   * Smallest unit that can be read or written, in bytes: the logical block size of the layer.
+   */
+  blockSize?: BlockSize;
 }

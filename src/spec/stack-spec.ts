@@ -12,7 +12,10 @@
 
 import type { DocPath } from "./finding.js";
 import type {
+  BadblocksLayer,
   BlockLayer,
+  Delay,
+  DelayLayer,
   Duration,
   ErrorLayer,
   Export,
@@ -24,10 +27,13 @@ import type {
   MirrorLayer,
   NullLayer,
   PartitionLayer,
+  ReadonlyLayer,
   Size,
   Spec,
   StripeLayer,
+  ThrottleLayer,
   Ublk,
+  ZeroLayer,
 } from "./spec.gen.js";
 
 export type Compose = NonNullable<Spec["compose"]>;
@@ -36,7 +42,7 @@ export type Poll = NonNullable<Ublk["poll"]>;
 export type Frontend = NonNullable<Export["frontend"]>;
 
 /**
- * A value of the document as it is here: sizes and offsets in bytes, durations in nanoseconds, members as names, everything
+ * A value of the document as it is here: sizes and offsets in bytes, durations and delays in nanoseconds, members as names, everything
  * else as it was.
  */
 type Plain<V> = [V] extends [Members]
@@ -47,7 +53,15 @@ type Plain<V> = [V] extends [Members]
       ? number
       : [V] extends [Duration]
         ? number
-        : V;
+        : [Delay] extends [V]
+          ? DelaySpec
+          : V;
+
+/** How long something waits, in nanoseconds; trace: as a file of durations says. */
+export type DelaySpec =
+  | { readonly kind: "fixed"; readonly ns: readonly [number] }
+  | { readonly kind: "uniform" | "normal"; readonly ns: readonly [number, number] }
+  | { readonly kind: "trace"; readonly ns: readonly [] };
 
 /** Options with their defaults filled in; null stands for an absent one that has none. */
 type Filled<Options, WithoutDefault extends keyof Options = never> = {
@@ -70,6 +84,13 @@ export interface LayerOptions {
   /** size null: all that follows the offset. */
   partition: Filled<PartitionLayer, "size">;
   error: Filled<ErrorLayer, FaultKeys>;
+  /** discard, writeZeroes null: as write; the others: none. length null: to the end. */
+  delay: Filled<DelayLayer, "read" | "write" | "flush" | "discard" | "writeZeroes" | "trace" | "length">;
+  /** A burst that is null: as the total's. */
+  throttle: Filled<ThrottleLayer, "readBurst" | "writeBurst" | "iopsSize">;
+  badblocks: Filled<BadblocksLayer>;
+  readonly: Filled<ReadonlyLayer>;
+  zero: Filled<ZeroLayer>;
 }
 
 /** Options of faults that have no default: schema/layers, targets/chooser.h. */

@@ -15,7 +15,8 @@ const here = import.meta.dirname;
 const project = resolve(here, "../..");
 const build = join(project, "native/build/Differential");
 const folder = mkdtempSync(join(tmpdir(), "differential-"));
-afterAll(() => rmSync(folder, { recursive: true }));
+// Hundreds of files, on a disk that others may keep busy.
+afterAll(() => rmSync(folder, { recursive: true }), 120_000);
 
 /** What the program says when this host cannot run BPF. */
 const EXIT_UNAVAILABLE = 77;
@@ -88,7 +89,7 @@ describe("the engines", () => {
     expect(said.redirected).toBeGreaterThan(said.cases / 100);
     expect(said.bySector).toBeGreaterThan(said.cases / 100);
     expect(said.loads).toBe(loads);
-    expect(said.vectors).toBeGreaterThan(60);
+    expect(said.vectors).toBeGreaterThan(90);
     // Nor does a table of nonsense lead anywhere: see hostile_tables().
     expect(said.hostile).toBeGreaterThan(100_000);
     expect(said.hostileLoads).toBeGreaterThan(5);
@@ -97,7 +98,7 @@ describe("the engines", () => {
     expect(["absent", "loaded"]).toContain(said.ublkBpf);
     // Elsewhere the same code runs with a driver of our own, through splits, failures and what goes to the server.
     expect(said.ublk.requests).toBe(loads * 300);
-    expect(said.ublk.pieces).toBeGreaterThan(said.ublk.requests);
+    expect(said.ublk.pieces).toBeGreaterThan(said.ublk.requests / 4);
     expect(said.ublk.cut).toBeGreaterThan(100);
     expect(said.ublk.failed).toBeGreaterThan(1000);
     expect(said.ublk.jitedBytes).toBeGreaterThan(1000);
@@ -184,6 +185,16 @@ const MUTANTS: Mutant[] = [
   ["core/mirror.h", ">> 33", ">> 34"],
   ["core/mirror.h", "choices == 1 ? length : us_min", "us_min"],
   ["core/mirror.h", "if (!(US_READ_ONCE(live->gate) & US_LIVE_WRITE_OPEN))", "if (0)"],
+  ["core/partition.h", "start + offset, length", "offset, length"],
+  ["core/instrument.h", ">> (op & 31) & 1", "& 1"],
+  [
+    "core/instrument.h",
+    "offset < US_READ_ONCE(live->window_end)",
+    "offset <= US_READ_ONCE(live->window_end)",
+  ],
+  ["core/instrument.h", "offset + length > US_READ_ONCE", "offset + length >= US_READ_ONCE"],
+  ["core/instrument.h", "if (looks && offset", "if (offset"],
+  ["core/instrument.h", "looks ? us_step_redirect() : us_step_one(0, 0, 0, 0)", "us_step_one(0, 0, 0, 0)"],
   ["core/walk.h", ">> (child & 31) & 1", ">> 0 & 1"],
   ["core/walk.h", "frame->buffer += step.n", "frame->buffer += step.n & ~4096ULL"],
   ["core/head.h", "head->offset = step.offset", "head->offset = step.offset & ~512ULL"],
@@ -197,6 +208,7 @@ const UBLK_MUTANTS: Mutant[] = [
   ["bpf/ublk_queue.h", "t->pending = 1;", "t->pending = 2;"],
   ["bpf/ublk_queue.h", "if (result != (long)aio->bytes) fail(t, result);", ""],
   ["bpf/ublk_queue.h", "if (writes && leaf->nowhere) return;", ""],
+  ["bpf/ublk_queue.h", "(type) != US_TYPE_INSTRUMENT && ", ""],
   ["bpf/ublk_queue.h", "op == UBLK_IO_OP_WRITE && constants.read_only", "0"],
   ["bpf/ublk_queue.h", "offset + done, length - done", "offset, length - done"],
   ["bpf/ublk_queue.h", "length > constants.size_bytes - offset", "0"],

@@ -92,6 +92,7 @@ export const HEALTHY: StatusItem = {
       layer("d1", "file", 2500, 1000),
       layer("d2", "memory", 5000, 2000),
     ],
+    instruments: [],
     mirrors: [
       {
         device: "@nbd",
@@ -189,6 +190,7 @@ export const DEGRADED: StatusItem = {
       },
     })),
     layers: [{ ...layer("d2", "memory", 0, 0), device: "safe", errors: { EIO: 12_345 } }],
+    instruments: [],
     mirrors: [
       {
         device: "safe",

@@ -15,7 +15,10 @@ import type { ExportSpec, Frontend, LayerSpec, LayerType, StackSpec } from "../.
 
 const KIB = 1024;
 
-export type Tree = { leaf: LeafChoice } | { mapping: MappingChoice; members: Tree[] };
+export type Tree =
+  | { leaf: LeafChoice }
+  | { mapping: MappingChoice; members: Tree[] }
+  | { onBase: BaseChoice; base: Tree };
 
 interface LeafChoice {
   type: "file" | "block" | "memory" | "null";
@@ -28,10 +31,19 @@ interface MappingChoice {
   chunk: number;
 }
 
+interface BaseChoice {
+  type: "partition" | "error";
+  /** Of a partition: pages that it leaves out at the beginning, modulo what it can spare. */
+  skip: number;
+}
+
+/** What every layer holds at least: the largest chunk, so that it can be a member of any stripe. */
+const LEAST_PAGES = 16;
+
 const leaf: fc.Arbitrary<Tree> = fc
   .record({
     type: fc.constantFrom<LeafChoice["type"]>("file", "file", "memory", "null", "block"),
-    size: fc.integer({ min: 16, max: 64 }).map((pages) => pages * 4 * KIB),
+    size: fc.integer({ min: LEAST_PAGES, max: 64 }).map((pages) => pages * 4 * KIB),
     blockSize: fc.constantFrom<LeafChoice["blockSize"]>(512, 4096),
   })
   .map((choice) => ({ leaf: choice }));
@@ -46,7 +58,37 @@ export function arbitraryTree(depth = 4): fc.Arbitrary<Tree> {
     }),
     members: fc.array(arbitraryTree(depth - 1), { minLength: 1, maxLength: 4 }),
   });
-  return fc.oneof({ weight: 1, arbitrary: leaf }, { weight: 2, arbitrary: mapping });
+  const onBase: fc.Arbitrary<Tree> = fc.record({
+    onBase: fc.record({ type: fc.constantFrom<BaseChoice["type"]>("partition", "error"), skip: fc.nat(64) }),
+    base: arbitraryTree(depth - 1),
+  });
+  return fc.oneof(
+    { weight: 2, arbitrary: leaf },
+    { weight: 3, arbitrary: mapping },
+    { weight: 1, arbitrary: onBase },
+  );
+}
+
+function membersOf(tree: Tree): Tree[] {
+  if ("leaf" in tree) return [];
+  return "onBase" in tree ? [tree.base] : tree.members;
+}
+
+/** Bytes of the layer that becomes of it: see the layers' own definitions in src/layers. */
+function bytesOf(tree: Tree): number {
+  if ("leaf" in tree) return tree.leaf.size;
+  if ("onBase" in tree) return bytesOf(tree.base) - skipped(tree);
+  const sizes = tree.members.map(bytesOf);
+  const { type, chunk } = tree.mapping;
+  if (type === "linear") return sizes.reduce((sum, size) => sum + size, 0);
+  const smallest = Math.min(...sizes);
+  return type === "mirror" ? smallest : Math.floor(smallest / chunk) * chunk * sizes.length;
+}
+
+function skipped({ onBase, base }: Extract<Tree, { onBase: BaseChoice }>): number {
+  if (onBase.type !== "partition") return 0;
+  const spare = Math.floor(bytesOf(base) / (4 * KIB)) - LEAST_PAGES;
+  return (onBase.skip % (spare + 1)) * 4 * KIB;
 }
 
 interface Choices {
@@ -66,7 +108,7 @@ const frontend = fc.constantFrom<Frontend>("auto", "ublk", "nbd");
 /** Small enough for one device in any mode. */
 const MAX_NODES = 50;
 const nodes = (tree: Tree): number =>
-  "leaf" in tree ? 1 : tree.members.reduce((sum, member) => sum + nodes(member), 1);
+  "leaf" in tree ? 1 : membersOf(tree).reduce((sum, member) => sum + nodes(member), 1);
 
 const choices: fc.Arbitrary<Choices> = fc.record({
   name: fc.constantFrom("demo", "a", "stack-2"),
@@ -181,8 +223,8 @@ const SHARED_LEAF: LeafChoice = { type: "file", size: 256 * KIB, blockSize: 4096
 
 function grow(tree: Tree, add: Add): string {
   if ("leaf" in tree) return add((name) => leafDraft(name, tree.leaf));
-  const members = tree.members.map((member) => grow(member, add));
-  return add(() => mappingDraft(tree.mapping, members));
+  const members = membersOf(tree).map((member) => grow(member, add));
+  return add(() => ("onBase" in tree ? baseDraft(tree, members) : mappingDraft(tree.mapping, members)));
 }
 
 function leafDraft(name: string, { type, size, blockSize }: LeafChoice): Draft {
@@ -194,6 +236,31 @@ function leafDraft(name: string, { type, size, blockSize }: LeafChoice): Draft {
   };
   return { type, readOnly: false, options: options[type], members: [] };
 }
+
+function baseDraft(tree: Extract<Tree, { onBase: BaseChoice }>, members: string[]): Draft {
+  const [base = ""] = members;
+  const { type } = tree.onBase;
+  const options = {
+    partition: { base, offset: skipped(tree), size: null },
+    error: { base, ...FAULTS },
+  };
+  return { type, readOnly: false, options: options[type], members };
+}
+
+/** Of no consequence where nothing is served. */
+const FAULTS = {
+  errno: "EIO",
+  ops: ["read"],
+  start: 0,
+  length: null,
+  probability: 0.5,
+  seed: 1,
+  nth: null,
+  every: null,
+  limit: null,
+  up: null,
+  down: null,
+} as const;
 
 function mappingDraft({ type, chunk }: MappingChoice, members: string[]): Draft {
   return { type, readOnly: false, options: type === "stripe" ? { members, chunk } : { members }, members };

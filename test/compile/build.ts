@@ -21,6 +21,28 @@ export const memory = (size: number): Part => ({ type: "memory", options: { size
 export const nothing = (size: number): Part => ({ type: "null", options: { size, blockSize: 512 } });
 export const linear = (...members: string[]): Part => ({ type: "linear", options: { members } });
 export const mirror = (...members: string[]): Part => ({ type: "mirror", options: { members } });
+export const error = (base: string, rest: Partial<LayerOptions["error"]> = {}): Part => ({
+  type: "error",
+  options: {
+    base,
+    errno: "EIO",
+    ops: ["read", "write", "flush", "discard", "write-zeroes"],
+    start: 0,
+    length: null,
+    probability: 1,
+    seed: 0,
+    nth: null,
+    every: null,
+    limit: null,
+    up: null,
+    down: null,
+    ...rest,
+  },
+});
+export const partition = (base: string, offset: number, size: number | null = null): Part => ({
+  type: "partition",
+  options: { base, offset, size },
+});
 export const stripe = (chunk: number, ...members: string[]): Part => ({
   type: "stripe",
   options: { members, chunk },

@@ -93,6 +93,8 @@ describe("sizes", () => {
     },
     mirror: ({ geometry }, members) =>
       Math.floor(Math.min(...members) / geometry.logicalBlockBytes) * geometry.logicalBlockBytes,
+    partition: ({ params }, [base = 0]) => base - Number(params.offsetBytes),
+    error: (_, [base = 0]) => base,
   };
 
   it("add up as each mapping says", () => {

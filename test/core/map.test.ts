@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { Device, TableLayer } from "../../src/compile/table.js";
 import { loadNative } from "../../src/native.js";
 import { arbitraryTable } from "../compile/arbitrary.js";
-import { flushed, type Live, layerAt, OPS, type Op, places, SECTOR } from "./model.js";
+import { flushed, INSTRUMENTS, type Live, layerAt, OPS, type Op, places, SECTOR } from "./model.js";
 
 interface Ask {
   root: number;
@@ -26,8 +26,30 @@ function walk(device: Device, live: Live, requests: Ask[]): Answer {
 const isMirror = (layer: TableLayer) => layer.type === "mirror";
 const allOf = (layer: TableLayer) => 2 ** layer.children.length - 1;
 
-/** Words of every mirror: current members are a subset, never empty, of those that take writes. */
+const isInstrument = (layer: TableLayer) => INSTRUMENTS.includes(layer.type);
+const ALL_OPS = 2 ** Object.keys(OPS).length - 1;
+
+/** Words of every mirror and instrument. */
 function arbitraryLive(device: Device): fc.Arbitrary<Live> {
+  return fc
+    .tuple(arbitraryMirrors(device), arbitraryInstruments(device))
+    .map(([mirrors, instruments]) => ({ ...mirrors, ...instruments }));
+}
+
+/** Half of them look at nothing, the others at some operations, all over. */
+function arbitraryInstruments(device: Device): fc.Arbitrary<Live> {
+  const words = device.layers
+    .filter(isInstrument)
+    .map((layer) =>
+      fc
+        .oneof(fc.constant(0), fc.integer({ min: 0, max: ALL_OPS }))
+        .map((looks) => [layer.name, { looks, windowStart: 0, windowEnd: Number.MAX_SAFE_INTEGER }] as const),
+    );
+  return fc.tuple(...words).map((entries) => Object.fromEntries(entries));
+}
+
+/** Current members are a subset, never empty, of those that take writes. */
+function arbitraryMirrors(device: Device): fc.Arbitrary<Live> {
   const words = device.layers.filter(isMirror).map((layer) =>
     fc.record({ readable: fc.nat(), more: fc.nat(), open: fc.boolean() }).map(({ readable, more, open }) => {
       const current = readable & allOf(layer) || 1;
@@ -106,7 +128,7 @@ describe("the mapping core", () => {
     expect(asked).toBeGreaterThan(300);
   });
 
-  it("takes a flush to every leaf that takes writes, each once and in order", () => {
+  it("takes a flush to every leaf that takes writes and is not below an instrument that looks at it, in order", () => {
     fc.assert(
       fc.property(arbitraryCase, ({ device, live }) => {
         const roots = device.layers.keys();
@@ -153,6 +175,39 @@ describe("the mapping core", () => {
             const touches = offset < high * SECTOR && offset + length > low * SECTOR;
             const redirected = answer.pieces[index]?.some(([layer, , , , taken]) => taken && layer === root);
             expect(redirected).toBe(touches);
+          }
+        },
+      ),
+      { numRuns: 100 },
+    );
+  });
+
+  it("redirects what touches the range that an instrument looks at, whole, and only that", () => {
+    fc.assert(
+      fc.property(
+        arbitraryCase.filter(({ device }) => device.layers.some(isInstrument)),
+        fc.nat(),
+        fc.nat(),
+        fc.constantFrom<Op>("read", "write", "discard", "writeZeroes", "cache"),
+        ({ device, live, asks }, a, b, op) => {
+          const root = device.layers.findIndex(isInstrument);
+          const layer = layerAt(device, root);
+          const sectors = layer.sizeBytes / SECTOR;
+          const [low, high] = [a % sectors, b % sectors].sort((x, y) => x - y) as [number, number];
+          live[layer.name] = { looks: 2 ** OPS[op], windowStart: low * SECTOR, windowEnd: high * SECTOR };
+          const edges = [low - 1, low, high - 1, high].filter((sector) => sector >= 0 && sector < sectors);
+          const own = asks.filter((ask) => ask.root === root && ask.op !== "flush");
+          const requests = [
+            ...edges.map((sector): Ask => ({ root, op, offset: sector * SECTOR, length: SECTOR })),
+            { root, op, offset: 0, length: layer.sizeBytes },
+            ...own,
+          ];
+          const answer = walk(device, live, requests);
+          for (const [index, ask] of requests.entries()) {
+            const touches = ask.offset < high * SECTOR && ask.offset + ask.length > low * SECTOR;
+            const whole: Piece = [root, ask.offset, ask.length, 0, 1];
+            if (ask.op === op && touches) expect(answer.pieces[index]).toEqual([whole]);
+            else expect(answer.pieces[index]?.some(([at]) => at === root)).toBe(false);
           }
         },
       ),

@@ -1,6 +1,7 @@
 /**
  * The plain model of the mapping: where one sector of a layer lies. It knows nothing of splitting, frames or walks,
- * and is written from the definitions: linear one after the other, stripe chunks dealt out in turn, mirror everywhere.
+ * and is written from the definitions: linear one after the other, stripe chunks dealt out in turn, mirror everywhere,
+ * partition a part of its base, an instrument its base or its handler.
  */
 import type { Device, TableLayer } from "../../src/compile/table.js";
 
@@ -15,9 +16,19 @@ export interface MirrorWords {
   windowStart: number;
   windowEnd: number;
 }
-export type Live = Record<string, MirrorWords>;
+/** What an instrument looks at: a set of operations, in one range. */
+export interface InstrumentWords {
+  looks: number;
+  windowStart: number;
+  windowEnd: number;
+}
+/** By name: every mirror has words; an instrument without looks at nothing. */
+export type Live = Record<string, MirrorWords | InstrumentWords>;
 
-/** A sector on a leaf, or at a mirror whose handler takes over. */
+/** The layer types that the core knows as instruments; any of them stands for all. */
+export const INSTRUMENTS: readonly string[] = ["error"];
+
+/** A sector on a leaf, or at a layer whose handler takes over. */
 export interface Place {
   layer: number;
   offset: number;
@@ -39,10 +50,25 @@ function balanced(offset: number, choices: number[]): number {
   return choices[Number(mixed % BigInt(choices.length))] ?? 0;
 }
 
+export function mirrorWords(live: Live, layer: TableLayer): MirrorWords {
+  const words = live[layer.name];
+  if (words === undefined || !("readable" in words)) throw new Error("a mirror without words");
+  return words;
+}
+
+/** Whether an instrument looks at this operation at all. */
+function looksAt(live: Live, layer: TableLayer, op: Op): boolean {
+  const words = live[layer.name];
+  return words !== undefined && "looks" in words && ((words.looks >>> OPS[op]) & 1) === 1;
+}
+
 /** All places of the sector at `offset` of layer `index`, in the order of members. */
 export function places(device: Device, live: Live, index: number, op: Op, offset: number): Place[] {
   const layer = layerAt(device, index);
   const below = (child: number, at: number) => places(device, live, layer.children[child] ?? -1, op, at);
+  if (INSTRUMENTS.includes(layer.type)) {
+    return looksAt(live, layer, op) ? [{ layer: index, offset, redirected: true }] : below(0, offset);
+  }
   switch (layer.type) {
     case "linear": {
       let start = 0;
@@ -60,26 +86,25 @@ export function places(device: Device, live: Live, index: number, op: Op, offset
       return below(nth % width, Math.floor(nth / width) * chunk + (offset % chunk));
     }
     case "mirror": {
-      const words = live[layer.name];
-      if (words === undefined) throw new Error("a mirror without words");
+      const words = mirrorWords(live, layer);
       if (op === "read" || op === "cache") return below(balanced(offset, members(words.readable)), offset);
       if (!words.open) return [{ layer: index, offset, redirected: true }];
       return members(words.writable)
         .filter((child) => child < layer.children.length)
         .flatMap((child) => below(child, offset));
     }
+    case "partition":
+      return below(0, Number(layer.params.offsetBytes) + offset);
     default:
       return [{ layer: index, offset, redirected: false }];
   }
 }
 
-/** Every leaf that a flush of layer `index` reaches, in order. */
+/** Every leaf that a flush of layer `index` reaches, or instrument that looks at it, in order. */
 export function flushed(device: Device, live: Live, index: number): number[] {
   const layer = layerAt(device, index);
-  if (layer.children.length === 0) return [index];
-  const words = live[layer.name];
-  const reached = layer.children.filter(
-    (_, child) => words === undefined || ((words.writable >>> child) & 1) === 1,
-  );
+  if (layer.children.length === 0 || looksAt(live, layer, "flush")) return [index];
+  const writable = layer.type === "mirror" ? mirrorWords(live, layer).writable : -1;
+  const reached = layer.children.filter((_, child) => ((writable >>> child) & 1) === 1);
   return reached.flatMap((child) => flushed(device, live, child));
 }

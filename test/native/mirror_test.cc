@@ -189,6 +189,30 @@ TEST(mirror_drops_a_member_whose_flush_fails_even_if_a_second_one_would_succeed)
     CHECK(all_in_sync(served.mirror()));
 }
 
+TEST(mirror_drops_a_member_of_direct_io_whose_flush_fails_once) {
+    for (bool zeroes : {false, true}) {
+        TempDir dir;
+        auto config = mirrored(dir);
+        config.layer(2)["params"] = {{"direct", "on"}}; // no page cache of ours that would remember
+        FaultyLeaf *b = nullptr;
+        Served served(config.json(), 1, 32, [&](us::Graph &graph) { b = &FaultyLeaf::install(graph, "b"); });
+        b->fail([failed = std::make_shared<bool>(false)](const us::LeafIo &io) {
+            return io.durable() && !std::exchange(*failed, true) ? -EREMOTEIO : 0;
+        });
+        if (zeroes) // by another way to the same flush
+            CHECK_EQ(served.io(US_OP_WRITE_ZEROES, 0, MiB, nullptr, us::REQUEST_FUA).error, 0);
+        else
+            CHECK_EQ(served.flush().error, 0);
+        CHECK_EQ(state_of(served.mirror(), 1), "dropped");
+        CHECK_EQ(std::string(served.mirror()["members"][1]["reason"]), "flush failed: Remote I/O error");
+        // Each request speaks for itself: nothing of it is left for the next one.
+        CHECK_EQ(served.graph().readd("safe", "b"), "");
+        served.wait_for(all_in_sync);
+        CHECK_EQ(served.flush().error, 0);
+        CHECK(all_in_sync(served.mirror()));
+    }
+}
+
 TEST(mirror_acknowledges_nothing_while_a_failure_cannot_be_recorded) {
     TempDir dir;
     auto config = mirrored(dir);

@@ -87,10 +87,11 @@ TEST(ublk_zero_copy_goes_on_where_the_driver_cannot_register_a_buffer) {
         json config = config_of(folder, image);
         config["table"]["ublk"]["engine"] = "native"; // its own places for buffers are what is taken here
         Graph graph(config);
+        Shelf shelf;
         ublk::Device device(graph, config, [](const std::string &) {});
         device.observe();
         graph.open(device.nr_queues(), device.depth());
-        device.acquire();
+        device.acquire(shelf);
         device.start();
         id = device.id();
         if (std::string(device.copy_mode()) != "auto-zero-copy") {
@@ -148,10 +149,11 @@ TEST(ublk_a_device_that_never_went_live_is_removed) {
     {
         json config = config_of(folder, image);
         Graph graph(config);
+        Shelf shelf;
         ublk::Device device(graph, config, [](const std::string &) {});
         device.observe();
         graph.open(device.nr_queues(), device.depth());
-        device.acquire();
+        device.acquire(shelf);
         id = device.id();
         CHECK_EQ(ublk::list_devices().size(), before + 1);
     }

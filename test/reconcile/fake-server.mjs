@@ -132,7 +132,7 @@ function dropped() {
   return existsSync(inRunDir("dropped")) ? readFileSync(inRunDir("dropped"), "utf8").split("\n") : [];
 }
 
-function answer({ op, member }) {
+function answer({ op, member, layer, params }) {
   if (op === "stop") {
     setImmediate(end);
     return { ok: true };
@@ -140,6 +140,11 @@ function answer({ op, member }) {
   if (op === "readd") {
     if (!dropped().includes(member)) return { error: `member "${member}" is not dropped` };
     rmSync(inRunDir("dropped"));
+    return { ok: true };
+  }
+  if (op === "set") {
+    if (params.seed === 666) return { error: "a test says so" };
+    writeFileSync(inRunDir("set"), `${JSON.stringify({ layer, params })}\n`, { flag: "a" });
     return { ok: true };
   }
   if (op !== "status") return { error: `unknown op ${op}` };

@@ -42,6 +42,40 @@ const file = (path: string, more: Record<string, unknown> = { size: "1MiB" }) =>
   file: { path, ...more },
 });
 
+describe("the trace of a delay layer", () => {
+  const says = async (text: string | null) => {
+    const dir = folder();
+    if (text !== null) writeFileSync(join(dir, "t.txt"), text);
+    const layers = {
+      disk: { memory: { size: "1MiB" } },
+      slow: { delay: { base: "disk", read: "trace", trace: "t.txt" } },
+    };
+    const paths = resolvePaths({ env: { UBLK_STACK_STATE_DIR: dir, UBLK_STACK_RUN_DIR: dir }, uid: 0 });
+    const spec = specOf(stack("s", layers, ["slow"]));
+    const { findings, leafPaths } = await preflight({ spec, baseDir: dir, paths, uid: 0, stacks: [] });
+    expect(leafPaths.slow).toBe(join(dir, "t.txt"));
+    return brief(findings);
+  };
+
+  it.each([
+    ["durations", "# ours\n5ms\n\n 100us # fast\r\n0ns", []],
+    ["no file", null, ["does not exist"]],
+    ["no duration", "# nothing\n", ["holds no duration"]],
+    ["a number", "5ms\n7\n", ["says no duration on line 2"]],
+    ["too long a duration", "99999h", ["says no duration on line 1"]],
+  ])("%s", async (_, text, expected) => {
+    const code = text === null ? "path-missing" : "bad-value";
+    const prefix = `slow.delay.trace: ${code}: trace "t.txt" of layer "slow"`;
+    expect(await says(text)).toEqual(expected.map((why) => `${prefix} ${why}`));
+  });
+
+  it("is a file of a size that a server can hold", async () => {
+    expect(await says(`${"5ms\n".repeat(2 ** 22)}5ms\n`)).toEqual([
+      'slow.delay.trace: out-of-range: trace "t.txt" of layer "slow" is too long',
+    ]);
+  });
+});
+
 describe("the path of a file layer", () => {
   interface Case {
     name: string;

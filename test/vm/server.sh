@@ -82,3 +82,16 @@ delete_device() {
 }
 
 show_log() { cat "$(run_dir "$1")/log"; }
+
+# engines_here: the engines that can serve on this kernel, the second one wherever the kernel is new enough.
+engines_here() {
+    local probe
+    probe=$("$server" --probe-engine)
+    echo native
+    if [[ $(jq .works <<<"$probe") == true ]]; then
+        echo uring-bpf
+    elif [[ $(uname -r) =~ ^([7-9]|[1-9][0-9])\.[1-9] ]]; then
+        echo "no uring-bpf here: $probe" >&2
+        return 1
+    fi
+}

@@ -12,7 +12,6 @@
 #include <thread>
 
 #include "engine/log.h"
-#include "engine/scheduling.h"
 #include "frontends/ublk/params.h"
 
 namespace us::ublk {
@@ -53,9 +52,6 @@ uint64_t parse_tag(const std::string &text) {
     return tag;
 }
 
-// Names of enum us_loop_reason.
-constexpr const char *REASONS[] = {"operation", "layer", "failure", "buffer", "size", "flush"};
-
 uint32_t configured_cpus() {
     return static_cast<uint32_t>(std::max(1l, sysconf(_SC_NPROCESSORS_CONF)));
 }
@@ -93,20 +89,6 @@ Device::Device(Graph &graph, const nlohmann::json &config, Progress progress)
     facts_.root = exported.root;
     facts_.size_bytes = graph_.size(exported.root);
     facts_.read_only = exported.read_only;
-}
-
-void Device::read_engine(const nlohmann::json &settings) {
-    std::string engine = settings.value("engine", "auto"), poll = settings.value("poll", "auto");
-    if (engine != "auto" && engine != "native" && engine != "uring-bpf")
-        throw ConfigError("bad-value",
-                          "ublk.engine is not auto, native or uring-bpf, but \"" + engine + "\"");
-    if (poll != "off" && poll != "on" && poll != "auto")
-        throw ConfigError("bad-value", "ublk.poll is not off, on or auto, but \"" + poll + "\"");
-    engine_.native_only = engine == "native";
-    engine_.kernel_only = engine == "uring-bpf";
-    // With one CPU a spinning loop would keep the very task from running that it waits for.
-    bool alone = sysconf(_SC_NPROCESSORS_ONLN) < 2;
-    engine_.polling = poll == "off" || alone ? Polling::off : poll == "on" ? Polling::on : Polling::adaptive;
 }
 
 Device::~Device() {
@@ -220,7 +202,7 @@ void Device::add() {
     control_.set_params(id(), device_params(graph_.geometry(facts_.root), limits));
 }
 
-void Device::acquire() {
+void Device::acquire(Shelf &shelf) {
     if (recovering_) {
         bool free = poll_until(
             PREDECESSOR_WAIT,
@@ -244,52 +226,7 @@ void Device::acquire() {
     for (uint16_t i = 0; i < facts_.info.nr_hw_queues; i++)
         queues_.push_back(
             std::make_unique<DeviceQueue>(graph_, facts_, i, control_.affinity(id(), i), aborted));
-    choose_engine();
-}
-
-// Why the kernel could not serve this device, whatever its program; empty when it may.
-std::string Device::missing_for_kernel() const {
-    if (!facts_.zero_copy())
-        return graph_.prefers_zero_copy()
-                   ? "the driver lacks UBLK_F_AUTO_BUF_REG"
-                   : "data is copied: a layer is in memory or uses the page cache (direct: off)";
-    if (!(facts_.info.flags & F_BUF_REG_OFF_DAEMON)) return "the driver lacks UBLK_F_BUF_REG_OFF_DAEMON";
-    return {};
-}
-
-void Device::choose_engine() {
-    if (engine_.native_only) {
-        engine_.reason = "the file says so (engine: native)";
-        return;
-    }
-    std::string reason = missing_for_kernel(), log;
-    try {
-        if (reason.empty())
-            for (auto &queue : queues_)
-                queue->put_into_kernel(engine_.polling);
-    } catch (const ProgramRefused &refused) {
-        reason = refused.what();
-        log = refused.log;
-    } catch (const std::system_error &error) {
-        reason = error.what();
-    }
-    if (!reason.empty()) return refuse_kernel(reason, log);
-    engine_.in_kernel = true;
-    engine_.reason = "requests are carried out in the kernel's io_uring loop";
-    graph_.on_sync_failed([this] {
-        for (auto &queue : queues_)
-            queue->distrust_flushes();
-    });
-}
-
-void Device::refuse_kernel(const std::string &reason, const std::string &verifier) {
-    if (engine_.kernel_only) throw StartError("engine-refused", "engine uring-bpf cannot serve: " + reason);
-    engine_.reason = reason;
-    for (auto &queue : queues_)
-        queue->take_out_of_kernel();
-    // Only a refusal by the verifier is news: the rest is how this machine is, and `status` says it.
-    if (verifier.empty()) return;
-    log(Level::warn, "served by the native engine: " + reason);
+    choose_engine(shelf);
 }
 
 void Device::open_char_device() {
@@ -334,35 +271,6 @@ void Device::start() {
     if (recovering_) resize();
     Queue &first = queues_.front()->engine();
     first.post([this, &first] { graph_.start_background(first); });
-}
-
-void Device::describe_queue(uint32_t index, nlohmann::json &status) const {
-    status["engine"] = engine_.in_kernel ? "uring-bpf" : "native";
-    status["reason"] = engine_.reason;
-    status["copyMode"] = copy_mode();
-    const KernelLoop *loop = queues_[index]->loop();
-    if (!loop) {
-        status["kernel"] = nullptr;
-        return;
-    }
-    const us_loop_counters &c = loop->counters();
-    nlohmann::json redirected;
-    for (size_t i = 0; i < std::size(REASONS); i++)
-        redirected[REASONS[i]] = US_READ_ONCE(c.passed[i]);
-    KernelProgram::Runs runs = loop->runs();
-    status["kernel"] = {{"requests", US_READ_ONCE(c.handled)},
-                        {"redirected", redirected},
-                        {"enters", loop->enters()},
-                        {"steps", US_READ_ONCE(c.steps)},
-                        {"polls", US_READ_ONCE(c.spins)},
-                        {"programNs", runs.times ? nlohmann::json(runs.nanoseconds) : nlohmann::json()}};
-    status["requests"] = status["requests"].get<uint64_t>() + US_READ_ONCE(c.handled);
-    status["bytes"] = status["bytes"].get<uint64_t>() + US_READ_ONCE(c.bytes);
-    status["enters"] = status["enters"].get<uint64_t>() + loop->enters();
-    status["scheduling"] = scheduling_name(US_READ_ONCE(c.crowd.crowded));
-    // What is at the executor is in flight for both.
-    uint64_t ended = US_READ_ONCE(c.ended); // read first, so that it is not the larger one
-    status["inFlight"] = US_READ_ONCE(c.begun) - ended;
 }
 
 void Device::resize() {

@@ -25,6 +25,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/graph.h"
+#include "engine/shelf.h"
 #include "frontends/ublk/control.h"
 #include "frontends/ublk/queue.h"
 
@@ -55,8 +56,8 @@ class Device {
     uint32_t nr_queues() const { return facts_.info.nr_hw_queues; }
     uint32_t depth() const { return facts_.info.queue_depth; }
 
-    // Throws StartError or ControlError.
-    void acquire();
+    // `shelf`: what a server before may have left, and this one leaves. Throws StartError or ControlError.
+    void acquire(Shelf &shelf);
     // Returns when clients are served. Throws what acquire(), Queue and Graph::settle() throw.
     void start();
     // Any thread, any number of times, after start() has returned.
@@ -87,7 +88,7 @@ class Device {
     uint64_t wanted_flags() const;
     void read_engine(const nlohmann::json &settings);
     std::string missing_for_kernel() const;
-    void choose_engine();
+    void choose_engine(Shelf &shelf);
     void refuse_kernel(const std::string &reason, const std::string &log);
 
     Graph &graph_;

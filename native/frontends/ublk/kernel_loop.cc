@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/graph_impl.h"
@@ -46,7 +47,7 @@ void must_arrive(Completion &, int32_t result, uint32_t) {
 
 KernelLoop::KernelLoop(Graph &graph, const DeviceFacts &facts, uint16_t queue, Polling polling,
                        const Inbox &inbox)
-    : facts_(facts), queue_(queue) {
+    : facts_(facts), queue_(queue), table_(graph.table()), inbox_(inbox), leaves_(US_MAX_LAYERS) {
     uint32_t depth = facts.info.queue_depth;
     // Every completion has room: pieces of all requests, and of each a fetch and a message.
     uint32_t completions =
@@ -54,15 +55,12 @@ KernelLoop::KernelLoop(Graph &graph, const DeviceFacts &facts, uint16_t queue, P
     ring_ = std::make_unique<KernelRing>(std::clamp(std::bit_ceil(depth * 2), MIN_ENTRIES, MAX_ENTRIES),
                                          completions);
 
-    const us_table &table = graph.table();
-    std::vector<us_loop_leaf> leaves(US_MAX_LAYERS);
     std::vector<int> files;
-    us_loop_config config{};
-    for (uint32_t i = 0; i < table.nr_layers; i++) {
-        config.types |= 1u << table.layers[i].type;
+    for (uint32_t i = 0; i < table_.nr_layers; i++) {
+        config_.types |= 1u << table_.layers[i].type;
         Leaf *leaf = graph.impl().leaves[i];
         if (!leaf) continue;
-        leaves[i] = loop_leaf(*leaf, static_cast<uint32_t>(files.size()));
+        leaves_[i] = loop_leaf(*leaf, static_cast<uint32_t>(files.size()));
         files.push_back(leaf->fd());
     }
     char_file_ = static_cast<uint32_t>(files.size());
@@ -72,39 +70,38 @@ KernelLoop::KernelLoop(Graph &graph, const DeviceFacts &facts, uint16_t queue, P
 
     if (LiveFile *live = graph.impl().live_file.get()) {
         ring_->register_region(live->memory().data(), live->memory().size());
-        config.shared = 1;
-        config.tracked = graph.impl().config.has_mirror;
-        config.region_bytes = static_cast<us_u32>(live->memory().size());
-        config.live_offset = static_cast<us_u32>(live->live_offset());
-        config.slots_offset = static_cast<us_u32>(live->slot_offset(live->request_slot(queue, 0)));
+        config_.shared = 1;
+        config_.tracked = graph.impl().config.has_mirror;
+        config_.region_bytes = static_cast<us_u32>(live->memory().size());
+        config_.live_offset = static_cast<us_u32>(live->live_offset());
+        config_.slots_offset = static_cast<us_u32>(live->slot_offset(live->request_slot(queue, 0)));
     }
-    RingOffsets at = ring_->offsets();
-    config.sq_entries = ring_->sq_entries();
-    config.cq_entries = ring_->cq_entries();
-    config.sq_mask = config.sq_entries - 1;
-    config.cq_mask = config.cq_entries - 1;
-    config.sq_head = at.sq_head;
-    config.sq_tail = at.sq_tail;
-    config.cq_head = at.cq_head;
-    config.cq_tail = at.cq_tail;
-    config.cq_cqes = at.cq_cqes;
-    config.depth = depth;
-    config.max_pieces = std::min<uint32_t>(US_LOOP_MAX_PIECES, ring_->cq_entries() / depth - 2);
-    config.queue = queue;
-    config.char_file = char_file_;
-    config.commit_op = IO_COMMIT_AND_FETCH_REQ;
-    config.auto_buf_flags = static_cast<us_u32>(auto_buf_reg(0, AUTO_BUF_REG_FALLBACK));
-    config.root = facts.root;
-    config.read_only = facts.read_only;
-    config.size_bytes = facts.size_bytes;
-    config.descriptors = inbox.descriptors;
-    config.passed_base = inbox.first_tag;
-    config.passed_stride = inbox.stride;
-    config.abort_data = inbox.aborted;
-    config.crowd_data = inbox.crowded;
-    config.spin_ns = polling == Polling::off ? 0 : SPIN_NS;
-    config.spin_adapts = polling == Polling::adaptive;
-    program_ = std::make_unique<KernelProgram>(ring_->fd(), config, leaves.data(), table);
+    ring_->describe(config_);
+    config_.depth = depth;
+    config_.max_pieces = std::min<uint32_t>(US_LOOP_MAX_PIECES, ring_->cq_entries() / depth - 2);
+    config_.queue = queue;
+    config_.char_file = char_file_;
+    config_.commit_op = IO_COMMIT_AND_FETCH_REQ;
+    config_.auto_buf_flags = static_cast<us_u32>(auto_buf_reg(0, AUTO_BUF_REG_FALLBACK));
+    config_.root = facts.root;
+    config_.read_only = facts.read_only;
+    config_.size_bytes = facts.size_bytes;
+    config_.passed_stride = inbox.stride;
+    config_.spin_ns = polling == Polling::off ? 0 : SPIN_NS;
+    config_.spin_adapts = polling == Polling::adaptive;
+}
+
+bool KernelLoop::load(std::optional<VerifiedProgram> kept) {
+    std::vector<std::byte> constants = program_constants(config_, leaves_.data(), table_);
+    bool fits = kept && kept->has(constants);
+    if (!fits) kept = VerifiedProgram::load(constants);
+    program_ = std::make_unique<KernelProgram>(ring_->fd(), std::move(*kept));
+    us_loop_counters &words = program_->counters();
+    words.descriptors = inbox_.descriptors;
+    words.passed_base = inbox_.first_tag;
+    words.abort_data = inbox_.aborted;
+    words.crowd_data = inbox_.crowded;
+    return fits;
 }
 
 KernelLoop::~KernelLoop() {

@@ -16,7 +16,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <thread>
+#include <vector>
 
 #include "engine/queue.h"
 #include "frontends/ublk/kernel_program.h"
@@ -40,9 +42,14 @@ class KernelLoop {
         uint64_t aborted;     // the driver takes the device back (0), or a FETCH failed (-errno)
     };
 
-    // Does everything that needs rights or paths; the graph is open. Throws ProgramRefused, or
-    // std::system_error of the ring.
+    // Sets up the ring; the graph is open. Throws std::system_error.
     KernelLoop(Graph &graph, const DeviceFacts &facts, uint16_t queue, Polling polling, const Inbox &inbox);
+    // Attaches the program: `kept` if it is made for the same, else one that is verified now, which takes a
+    // while. Says whether it was `kept`. Any thread, once, while other loops load theirs. With the ring this
+    // is all that needs rights or paths. Throws ProgramRefused or std::system_error.
+    bool load(std::optional<VerifiedProgram> kept);
+    // After load().
+    const VerifiedProgram &program() const { return program_->verified(); }
     ~KernelLoop();
     KernelLoop(const KernelLoop &) = delete;
     KernelLoop &operator=(const KernelLoop &) = delete;
@@ -57,15 +64,17 @@ class KernelLoop {
     // On the queue thread.
     void schedule(bool crowded);
 
-    // Leaves of which the program saw a failure that makes a flush untrue, as a bit set.
-    uint64_t failed_leaves(uint32_t tag) const { return program_->tag(tag).failed_leaves; }
+    // Leaves of which the program saw a failure that makes a flush, or a durable write, untrue.
+    FailedSync failed_sync(uint32_t tag) const {
+        return {program_->tag(tag).failed_leaves, program_->tag(tag).error};
+    }
     // Any thread: from now on, flushes and durable writes are passed on.
     void distrust_flushes() { program_->counters().sync_failed = 1; }
 
     const us_loop_counters &counters() const { return program_->counters(); }
     // io_uring_enter calls of the loop thread.
     uint64_t enters() const { return enters_.load(std::memory_order_relaxed); }
-    KernelProgram::Runs runs() const { return program_->runs(); }
+    bpf::Runs runs() const { return program_->runs(); }
 
   private:
     void run(const std::function<void()> &ended);
@@ -75,6 +84,10 @@ class KernelLoop {
     const DeviceFacts &facts_;
     uint16_t queue_;
     std::unique_ptr<KernelRing> ring_;
+    const us_table &table_;
+    us_loop_config config_{};
+    Inbox inbox_;
+    std::vector<us_loop_leaf> leaves_;
     std::unique_ptr<KernelProgram> program_;
     Queue *executor_ = nullptr;
     uint32_t char_file_ = 0;

@@ -46,17 +46,8 @@ us_table table_of_every_type() {
 }
 
 us_loop_config config_of(const KernelRing &ring, const us_table &table) {
-    RingOffsets at = ring.offsets();
     us_loop_config config{};
-    config.sq_entries = ring.sq_entries();
-    config.cq_entries = ring.cq_entries();
-    config.sq_mask = config.sq_entries - 1;
-    config.cq_mask = config.cq_entries - 1;
-    config.sq_head = at.sq_head;
-    config.sq_tail = at.sq_tail;
-    config.cq_head = at.cq_head;
-    config.cq_tail = at.cq_tail;
-    config.cq_cqes = at.cq_cqes;
+    ring.describe(config);
     config.depth = DEPTH;
     config.max_pieces = US_LOOP_MAX_PIECES;
     config.commit_op = IO_COMMIT_AND_FETCH_REQ;
@@ -94,7 +85,9 @@ void load_and_attach() {
     ring.register_buffers(DEPTH);
     ring.register_region(memory, REGION_BYTES);
     us_table table = table_of_every_type();
-    KernelProgram program(ring.fd(), config_of(ring, table), leaves_of(table).data(), table);
+    std::vector<std::byte> constants =
+        program_constants(config_of(ring, table), leaves_of(table).data(), table);
+    KernelProgram program(ring.fd(), VerifiedProgram::load(constants));
 }
 
 // Its end says what the verifier did not like.
@@ -106,8 +99,7 @@ std::string last_words(const std::string &log) {
 
 KernelProbe probe_kernel() {
     // Such kernels refuse the ring or its memory already, in words that help nobody.
-    if (std::string missing = KernelProgram::missing_in_kernel(); !missing.empty())
-        return {false, missing, {}};
+    if (std::string missing = missing_in_kernel(); !missing.empty()) return {false, missing, {}};
     try {
         load_and_attach();
         return {true, "the kernel takes the program of every layer type", {}};

@@ -1,57 +1,43 @@
-// The loop program of one queue (bpf/loop.bpf.c), specialised for a table, loaded and attached to a ring.
+// A verified program as the loop of a ring, and the words that it shares with the server.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <stdexcept>
-#include <string>
+#include <memory>
 
 #include "bpf/loop.h"
-
-struct bpf_link;
-struct bpf_object;
+#include "frontends/ublk/bpf_calls.h"
+#include "frontends/ublk/verified_program.h"
 
 namespace us::ublk {
 
-// The kernel does not take the program: the queue is served by the native engine.
-struct ProgramRefused : std::runtime_error {
-    ProgramRefused(const std::string &reason, std::string log)
-        : std::runtime_error(reason), log(std::move(log)) {}
-    std::string log; // the verifier's last words; empty when it was not asked
-};
-
 class KernelProgram {
   public:
-    // What the kernel lacks for any program of this kind, in plain words; empty when it describes all of it.
-    static std::string missing_in_kernel();
+    // The program is used by no other; the ring runs not yet. Needs the rights that loading does; its end
+    // detaches. Throws std::system_error.
+    KernelProgram(int ring_fd, VerifiedProgram program);
 
-    // Needs CAP_BPF and CAP_PERFMON, /sys/kernel/btf and a ring that nobody runs yet; afterwards nothing of
-    // these. `leaves` has US_MAX_LAYERS entries. Throws ProgramRefused.
-    KernelProgram(int ring_fd, const us_loop_config &config, const us_loop_leaf *leaves,
-                  const us_table &table);
-    ~KernelProgram(); // detaches
-    KernelProgram(const KernelProgram &) = delete;
-    KernelProgram &operator=(const KernelProgram &) = delete;
-
-    // The program's own words, as they are now.
+    // The program's own words, as they are now: zeros at first.
     us_loop_tag &tag(uint32_t index) const { return tags_[index]; }
     us_loop_counters &counters() const { return *counters_; }
 
-    // Time spent in the program and its runs; 0 unless kernel.bpf_stats_enabled says to measure.
-    struct Runs {
-        uint64_t nanoseconds = 0, times = 0;
-    };
-    Runs runs() const;
+    // Since it was attached.
+    bpf::Runs runs() const;
+    const VerifiedProgram &verified() const { return program_; }
 
   private:
     void map_words();
 
-    bpf_object *object_ = nullptr;
-    bpf_link *link_ = nullptr;
-    char *words_ = nullptr; // the program's .bss, mapped
-    size_t words_bytes_ = 0;
+    VerifiedProgram program_;
+    bpf::Runs before_;
+    struct Unmap {
+        size_t bytes;
+        void operator()(char *at) const;
+    };
+    std::unique_ptr<char, Unmap> words_; // the program's .bss, mapped
     us_loop_tag *tags_ = nullptr;
     us_loop_counters *counters_ = nullptr;
-    int program_fd_ = -1;
+    Descriptor link_;
 };
 
 } // namespace us::ublk

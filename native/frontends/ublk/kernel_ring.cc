@@ -69,6 +69,18 @@ KernelRing::~KernelRing() {
     if (fd_ >= 0) close(fd_);
 }
 
+void KernelRing::describe(us_loop_config &config) const {
+    config.sq_entries = sq_entries_;
+    config.cq_entries = cq_entries_;
+    config.sq_mask = sq_entries_ - 1;
+    config.cq_mask = cq_entries_ - 1;
+    config.sq_head = offsets_.sq_head;
+    config.sq_tail = offsets_.sq_tail;
+    config.cq_head = offsets_.cq_head;
+    config.cq_tail = offsets_.cq_tail;
+    config.cq_cqes = offsets_.cq_cqes;
+}
+
 void KernelRing::register_files(const std::vector<int> &fds) {
     do_register(fd_, IORING_REGISTER_FILES, fds.data(), static_cast<unsigned>(fds.size()),
                 "cannot register files with the ring");

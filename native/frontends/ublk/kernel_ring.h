@@ -12,11 +12,9 @@
 #include <cstdint>
 #include <vector>
 
-namespace us::ublk {
+#include "bpf/loop.h"
 
-struct RingOffsets {
-    uint32_t sq_head, sq_tail, cq_head, cq_tail, cq_cqes;
-};
+namespace us::ublk {
 
 class KernelRing {
   public:
@@ -29,7 +27,8 @@ class KernelRing {
     int fd() const { return fd_; }
     uint32_t sq_entries() const { return sq_entries_; }
     uint32_t cq_entries() const { return cq_entries_; }
-    RingOffsets offsets() const { return offsets_; }
+    // Fills in what a program has to know of the ring.
+    void describe(us_loop_config &config) const;
 
     // Before enable(). Throw std::system_error.
     void register_files(const std::vector<int> &fds);
@@ -46,7 +45,9 @@ class KernelRing {
   private:
     int fd_ = -1;
     uint32_t sq_entries_ = 0, cq_entries_ = 0;
-    RingOffsets offsets_{};
+    struct {
+        uint32_t sq_head, sq_tail, cq_head, cq_tail, cq_cqes;
+    } offsets_{};
     std::byte *words_ = nullptr;
     size_t words_bytes_ = 0;
     io_uring_sqe *sqes_ = nullptr;

@@ -135,7 +135,7 @@ void DeviceQueue::set_up_tags() {
     }
 }
 
-void DeviceQueue::put_into_kernel(Polling polling) {
+KernelLoop &DeviceQueue::put_into_kernel(Polling polling) {
     map_descriptors();
     set_up_tags();
     KernelLoop::Inbox inbox{
@@ -161,6 +161,7 @@ void DeviceQueue::put_into_kernel(Polling polling) {
             Tag &self = *static_cast<Tag::Step &>(step).tag;
             self.queue->passed_on(self);
         };
+    return *loop_;
 }
 
 void DeviceQueue::take_out_of_kernel() {
@@ -263,11 +264,14 @@ void DeviceQueue::fetched(Tag &tag, int32_t result) {
 }
 
 // Whatever the program met, the request is carried out here from its beginning: here failures are told apart.
+// But what failed to make something durable is not asked again.
 void DeviceQueue::passed_on(Tag &tag) {
     const io_desc &desc = descriptors_[tag.tag];
-    if (op_of(desc) == IO_OP_FLUSH || desc.op_flags & IO_F_FUA)
-        for (uint64_t failed = loop_->failed_leaves(tag.tag); failed != 0; failed &= failed - 1)
+    if (op_of(desc) == IO_OP_FLUSH || desc.op_flags & IO_F_FUA) {
+        tag.failed_sync = loop_->failed_sync(tag.tag);
+        for (uint64_t failed = tag.failed_sync.leaves; failed != 0; failed &= failed - 1)
             graph_.sync_failed(static_cast<uint32_t>(std::countr_zero(failed)));
+    }
     begin(tag);
 }
 

@@ -57,7 +57,7 @@ class DeviceQueue {
 
     // Before prepare(), with an open graph and all rights: puts a loop into the kernel. Throws ProgramRefused
     // or std::system_error; the queue then is as it was.
-    void put_into_kernel(Polling polling);
+    KernelLoop &put_into_kernel(Polling polling);
     // After a refusal elsewhere.
     void take_out_of_kernel();
 

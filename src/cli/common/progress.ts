@@ -29,6 +29,7 @@ interface Line {
 const DOING: Readonly<Partial<Record<Action["kind"], string>>> = {
   start: "starting",
   recover: "recovering",
+  adjust: "adjusting",
   reload: "reloading",
   recreate: "making anew",
   stop: "stopping",

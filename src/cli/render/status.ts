@@ -174,6 +174,19 @@ function mirrorsSection({ status }: StatusItem, colors: Colors): string {
   return rows.length === 0 ? "" : renderTable(["MIRROR", "MEMBER", "STATE", ""], rows, colors);
 }
 
+function instrumentsSection({ status }: StatusItem, colors: Colors): string {
+  const words = (values: Readonly<Record<string, unknown>>) =>
+    Object.entries(values)
+      .map(([name, value]) => `${name} ${value}`)
+      .join(", ");
+  const rows = status.instruments.map(({ layer, counts, settings }) => [
+    layer,
+    words(counts),
+    colors.dim(words(settings)),
+  ]);
+  return rows.length === 0 ? "" : renderTable(["INSTRUMENT", "DID", "SETTINGS"], rows, colors);
+}
+
 /** Everything about one stack. */
 export function renderStatusItem(item: StatusItem, colors: Colors): string {
   const { bold, dim } = colors;
@@ -183,6 +196,7 @@ export function renderStatusItem(item: StatusItem, colors: Colors): string {
   const sections = [
     exportsSection(item, colors),
     mirrorsSection(item, colors),
+    instrumentsSection(item, colors),
     serversSection(item, colors),
     queuesSection(item, colors),
     layersSection(item, colors),

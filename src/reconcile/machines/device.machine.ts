@@ -2,7 +2,7 @@
  * One device of a stack. The names of the resting states are the driver's; the busy ones say what we are doing.
  *
  *   seen:  unseen ─► absent │ added │ live │ quiesced │ failed          by observation, never by assumption
- *   busy:  starting │ recovering │ reloading │ pausing │ stopping │ adopting
+ *   busy:  starting │ recovering │ adjusting │ reloading │ pausing │ stopping │ adopting
  *   over:  deleted                                                      stopped, or seen to be absent after a stop
  *
  * A resting device goes to a busy state when the stack says DO. A busy state ends in `unseen` and tells the stack how it went:
@@ -155,6 +155,7 @@ export const deviceMachine = machine.createMachine({
         DO: [
           { guard: { type: "does", params: ["start", "recreate"] }, target: "starting", actions: "take" },
           { guard: { type: "does", params: ["recover"] }, target: "recovering", actions: "take" },
+          { guard: { type: "does", params: ["adjust"] }, target: "adjusting", actions: "take" },
           { guard: { type: "does", params: ["reload"] }, target: "reloading", actions: "take" },
           { guard: { type: "does", params: ["pause"] }, target: "pausing", actions: "take" },
           { guard: { type: "does", params: ["adopt"] }, target: "adopting", actions: "take" },
@@ -164,6 +165,7 @@ export const deviceMachine = machine.createMachine({
     },
     starting: busy("starting", "unseen"),
     recovering: busy("recovering", "unseen"),
+    adjusting: busy("adjusting", "unseen"),
     reloading: busy("reloading", "unseen"),
     pausing: busy("pausing", "unseen"),
     adopting: busy("adopting", "unseen"),

@@ -16,6 +16,7 @@ import { viewBlock } from "./leaf-blocks.js";
 import { viewFile } from "./leaf-files.js";
 import { type Look, lookAt } from "./look.js";
 import { viewMemory } from "./memory.js";
+import { traceFindings } from "./traces.js";
 
 export interface PreflightInput {
   readonly spec: StackSpec;
@@ -30,7 +31,7 @@ export interface PreflightInput {
 export interface Preflight {
   readonly media: MediaByLayer;
   readonly findings: Finding[];
-  /** Absolute paths of files, block devices and memory files by layer name. */
+  /** Absolute paths of files, block devices, memory files and traces by layer name. */
   readonly leafPaths: Readonly<Record<string, string>>;
   /** Names of layers whose file is not there. */
   readonly missing: ReadonlySet<string>;
@@ -65,6 +66,11 @@ export async function preflight(input: PreflightInput): Promise<Preflight> {
     if (view.media !== undefined) media.set(layer.name, view.media);
   }
 
+  for (const layer of layers) {
+    const path = tracePath(layer, baseDir);
+    if (layer.type === "delay" && path !== null) findings.push(...(await traceFindings(layer, path)));
+  }
+
   const memory = await viewMemory({
     layers: layers.filter((layer) => layer.type === "memory"),
     fileOf: (layer) => memoryFile(paths, spec.name, layer),
@@ -93,7 +99,14 @@ function hasPath(layer: LayerSpec): layer is PathLayer {
 
 function leafPath(layer: LayerSpec, stack: string, baseDir: string, paths: Paths): [string, string][] {
   if (hasPath(layer)) return [[layer.name, resolve(baseDir, layer.options.path)]];
-  return layer.type === "memory" ? [[layer.name, memoryFile(paths, stack, layer.name)]] : [];
+  if (layer.type === "memory") return [[layer.name, memoryFile(paths, stack, layer.name)]];
+  const trace = tracePath(layer, baseDir);
+  return trace === null ? [] : [[layer.name, trace]];
+}
+
+function tracePath(layer: LayerSpec, baseDir: string): string | null {
+  if (layer.type !== "delay" || layer.options.trace === null) return null;
+  return resolve(baseDir, layer.options.trace);
 }
 
 /** Where the NBD server of a stack listens, absolute. */

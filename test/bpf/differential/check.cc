@@ -1,6 +1,7 @@
 #include "check.h"
 
 #include <algorithm>
+#include <bit>
 #include <sstream>
 
 namespace us::differential {
@@ -83,8 +84,7 @@ std::optional<Disagreement> disagreement(Bpf &bpf, const Plant &plant, const Sta
     Answer native = Native::walk(table, live, request, US_RUN_PIECES);
     plant.apply("native", request, native);
     if (native != expected.walk) return Disagreement{"native", expected.walk, native};
-    if (stack[request.root].size <= 1 << 20 && request.op != US_OP_FLUSH &&
-        std::ranges::all_of(stack, [](const Layer &layer) { return layer.words.window_end == 0; }))
+    if (stack[request.root].size <= 1 << 20 && request.op != US_OP_FLUSH && !has_windows(stack))
         if (auto wrong = compare_sectors(stack, request, native)) return wrong;
     Batch batch(bpf, plant);
     batch.add(batch.add(table, live), request, std::max(ROOM, native.pieces.size()));
@@ -167,7 +167,7 @@ std::vector<Case> smaller_stacks(const Stack &stack, const Request &request) {
         const Layer &layer = stack[i];
         if (!is_leaf(layer)) {
             out.emplace_back(stack, request);
-            out.back().first[i] = {US_TYPE_FILE, layer.size, 0, {}, {}};
+            out.back().first[i] = {US_TYPE_FILE, layer.size, 0, 0, {}, {}};
         } else if (layer.size > 1024) {
             for (uint64_t size : {uint64_t{512}, layer.size / 1024 * 512}) {
                 out.emplace_back(stack, request);
@@ -178,6 +178,10 @@ std::vector<Case> smaller_stacks(const Stack &stack, const Request &request) {
             out.emplace_back(stack, request);
             out.back().first[i].chunk /= 2;
         }
+        if (layer.start) {
+            out.emplace_back(stack, request);
+            out.back().first[i].start = layer.start / 1024 * 512;
+        }
         for (size_t c = 0; c < layer.children.size() && layer.children.size() > 1; c++) {
             out.emplace_back(stack, request);
             auto &children = out.back().first[i].children;
@@ -186,6 +190,10 @@ std::vector<Case> smaller_stacks(const Stack &stack, const Request &request) {
         if (layer.words.window_end) {
             out.emplace_back(stack, request);
             out.back().first[i].words.window_start = out.back().first[i].words.window_end = 0;
+        }
+        if (layer.words.looks) {
+            out.emplace_back(stack, request);
+            out.back().first[i].words.looks &= layer.words.looks - 1;
         }
     }
     return out;
@@ -196,8 +204,8 @@ uint64_t weight(const Stack &stack, const Request &request) {
     uint64_t sum = request.offset / 512 + request.length / 128;
     for (const Layer &layer : stack)
         sum += (uint64_t{1} << 50) + (layer.children.size() << 45) +
-               (is_leaf(layer) ? layer.size / 512 : 1 << 20) + layer.chunk / 512 +
-               (layer.words.window_end ? 1 : 0);
+               (is_leaf(layer) ? layer.size / 512 : 1 << 20) + layer.chunk / 512 + layer.start / 512 +
+               (layer.words.window_end ? 1 : 0) + static_cast<uint64_t>(std::popcount(layer.words.looks));
     return sum;
 }
 

@@ -82,6 +82,14 @@ void Model::mirror(uint32_t index, uint64_t offset, uint64_t length, uint64_t bu
     if (together && !whole) ends_.push_back(pieces_.size());
 }
 
+void Model::instrument(uint32_t index, uint64_t offset, uint64_t length, uint64_t buffer, bool whole) {
+    const Layer &layer = stack_[index];
+    const Words &words = layer.words;
+    bool touches = offset < words.window_end && offset + length > words.window_start;
+    if (touches && is_member(words.looks, op_)) return add(index, offset, length, buffer, true, whole);
+    range(layer.children[0], offset, length, buffer, whole);
+}
+
 void Model::range(uint32_t index, uint64_t offset, uint64_t length, uint64_t buffer, bool whole) {
     const Layer &layer = stack_[index];
     switch (layer.type) {
@@ -91,6 +99,10 @@ void Model::range(uint32_t index, uint64_t offset, uint64_t length, uint64_t buf
         return stripe(layer, offset, length, buffer, whole);
     case US_TYPE_MIRROR:
         return mirror(index, offset, length, buffer, whole);
+    case US_TYPE_PARTITION:
+        return range(layer.children[0], layer.start + offset, length, buffer, whole);
+    case US_TYPE_INSTRUMENT:
+        return instrument(index, offset, length, buffer, whole);
     default:
         return add(index, offset, length, buffer, false, whole);
     }
@@ -100,7 +112,8 @@ void Model::flush(uint32_t index) {
     const Layer &layer = stack_[index];
     if (is_leaf(layer)) return add(index, 0, 0, 0, false, true);
     bool mirrored = layer.type == US_TYPE_MIRROR;
-    if (mirrored && layer.words.writable == 0) return add(index, 0, 0, 0, true, true);
+    bool looked_at = layer.type == US_TYPE_INSTRUMENT && is_member(layer.words.looks, US_OP_FLUSH);
+    if (looked_at || (mirrored && layer.words.writable == 0)) return add(index, 0, 0, 0, true, true);
     for (size_t child = 0; child < layer.children.size(); child++)
         if (!mirrored || is_member(layer.words.writable, child)) flush(layer.children[child]);
 }
@@ -147,6 +160,13 @@ void Model::places(uint32_t index, us_op op, uint64_t offset, std::vector<Place>
     } else if (layer.type == US_TYPE_STRIPE) {
         uint64_t chunk = offset / layer.chunk, width = layer.children.size();
         places(layer.children[chunk % width], op, chunk / width * layer.chunk + offset % layer.chunk, out);
+    } else if (layer.type == US_TYPE_PARTITION) {
+        places(layer.children[0], op, layer.start + offset, out);
+    } else if (layer.type == US_TYPE_INSTRUMENT) {
+        if (is_member(layer.words.looks, op))
+            out.push_back({index, offset, true});
+        else
+            places(layer.children[0], op, offset, out);
     } else if (reads(op) ? layer.words.readable == 0 : layer.words.writable == 0 || !layer.words.open) {
         out.push_back({index, offset, true});
     } else if (reads(op)) {

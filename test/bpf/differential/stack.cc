@@ -9,12 +9,18 @@ namespace us::differential {
 namespace {
 
 constexpr uint64_t SECTOR = 512;
-constexpr const char *TYPES[] = {"null", "file", "block", "linear", "stripe", "mirror"};
+constexpr const char *TYPES[] = {"null",   "file",   "block",     "linear",
+                                 "stripe", "mirror", "partition", "instrument"};
 constexpr const char *OPS[] = {"read", "write", "flush", "discard", "write-zeroes", "cache"};
 constexpr const char *ENDS[] = {"end", "redirect", "bad", "full", "unasked", "refused"};
 
 uint64_t floor_to(uint64_t value, uint64_t unit) {
     return value / unit * unit;
+}
+
+// One child, rather than members.
+bool has_base(const Layer &layer) {
+    return layer.type == US_TYPE_PARTITION || layer.type == US_TYPE_INSTRUMENT;
 }
 
 // Grows the layer and all below it, parents first.
@@ -28,13 +34,15 @@ uint32_t grow(Random &random, Stack &stack, uint32_t levels, size_t most, uint32
         stack[index].size = sectors[random.below(4)] * SECTOR;
         return index;
     }
-    stack[index].type = static_cast<us_type>(US_TYPE_LINEAR + random.below(3));
+    stack[index].type = static_cast<us_type>(US_TYPE_LINEAR + random.below(5));
     uint64_t members = random.one_in(12) ? random.between(1, US_MAX_CHILDREN) : random.between(1, 4);
+    if (has_base(stack[index])) members = 1;
     bool wide = members > 4;
     std::vector<uint32_t> children;
     for (uint64_t m = 0; m < members && (m == 0 || stack.size() < most); m++)
         children.push_back(grow(random, stack, wide ? 1 : levels - 1, most, shared));
-    if (shared && children.size() < US_MAX_CHILDREN && random.one_in(6)) children.push_back(shared);
+    if (shared && !has_base(stack[index]) && children.size() < US_MAX_CHILDREN && random.one_in(6))
+        children.push_back(shared);
     stack[index].children = std::move(children);
     return index;
 }
@@ -55,7 +63,8 @@ uint64_t smallest_child(const Stack &stack, const Layer &layer) {
 
 void settle_layer(const Stack &stack, Layer &layer) {
     uint64_t smallest = smallest_child(stack, layer);
-    if (layer.type == US_TYPE_MIRROR) layer.size = smallest;
+    if (layer.type == US_TYPE_MIRROR || layer.type == US_TYPE_INSTRUMENT) layer.size = smallest;
+    if (layer.type == US_TYPE_PARTITION) layer.size = smallest - std::min(smallest, layer.start);
     if (layer.type == US_TYPE_STRIPE) layer.size = floor_to(smallest, layer.chunk) * layer.children.size();
     if (layer.type == US_TYPE_LINEAR) {
         layer.size = 0;
@@ -71,10 +80,53 @@ void shrink(Random &random, const Stack &stack, Layer &layer) {
     layer.size = least + random.between(1, (layer.size - least) / unit) * unit;
 }
 
+void mirror_words(Random &random, Layer &layer) {
+    auto all = static_cast<uint32_t>((uint64_t{1} << layer.children.size()) - 1);
+    Words &words = layer.words;
+    words = {};
+    words.readable = random.one_in(3) ? all : static_cast<uint32_t>(random.next()) & all;
+    if (!words.readable && !random.one_in(8)) words.readable = 1;
+    words.writable = random.one_in(2) ? all : words.readable | (static_cast<uint32_t>(random.next()) & all);
+    words.open = !random.one_in(8);
+}
+
+// Most let most requests through: what lies below them is to be seen, too.
+void instrument_words(Random &random, Layer &layer) {
+    constexpr uint32_t ALL_OPS = (1u << (US_OP_CACHE + 1)) - 1;
+    layer.words = {};
+    layer.words.window_end = UINT64_MAX;
+    if (random.one_in(2)) layer.words.looks = 1u << random.below(US_OP_CACHE + 1);
+    if (random.one_in(8)) layer.words.looks = static_cast<uint32_t>(random.next()) & ALL_OPS;
+}
+
+void random_window(Random &random, Layer &layer) {
+    if (layer.type != US_TYPE_MIRROR && layer.type != US_TYPE_INSTRUMENT) return;
+    uint64_t sectors = layer.size / SECTOR, start = random.below(sectors);
+    layer.words.window_start = start * SECTOR;
+    layer.words.window_end = std::min(start + random.between(1, 2048), sectors) * SECTOR;
+}
+
 } // namespace
 
 bool is_leaf(const Layer &layer) {
     return layer.type <= US_TYPE_BLOCK;
+}
+
+bool has_windows(const Stack &stack) {
+    return std::ranges::any_of(stack, [](const Layer &layer) {
+        const Words &words = layer.words;
+        if (layer.type == US_TYPE_INSTRUMENT)
+            return words.looks != 0 && (words.window_start > 0 || words.window_end < layer.size);
+        return words.window_end != 0;
+    });
+}
+
+Words words_of_server() {
+    Words words;
+    words.open = false;
+    words.looks = ~0u;
+    words.window_end = UINT64_MAX;
+    return words;
 }
 
 bool settle(Stack &stack) {
@@ -107,6 +159,8 @@ Stack random_stack(Random &random) {
                 auto largest = static_cast<uint64_t>(std::bit_width(smallest_child(stack, layer)) - 1);
                 layer.chunk = uint64_t{1} << random.between(9, std::min<uint64_t>(largest, 22));
             }
+            if (layer.type == US_TYPE_PARTITION)
+                layer.start = random.below(smallest_child(stack, layer) / SECTOR) * SECTOR;
             settle_layer(stack, layer);
             if (random.one_in(6)) shrink(random, stack, layer);
         }
@@ -117,21 +171,9 @@ Stack random_stack(Random &random) {
 void random_words(Random &random, Stack &stack) {
     bool windows = random.one_in(3);
     for (Layer &layer : stack) {
-        if (layer.type != US_TYPE_MIRROR) continue;
-        auto all = static_cast<uint32_t>((uint64_t{1} << layer.children.size()) - 1);
-        Words &words = layer.words;
-        words = {};
-        words.readable = random.one_in(3) ? all : static_cast<uint32_t>(random.next()) & all;
-        if (!words.readable && !random.one_in(8)) words.readable = 1;
-        words.writable =
-            random.one_in(2) ? all : words.readable | (static_cast<uint32_t>(random.next()) & all);
-        words.open = !random.one_in(8);
-        if (windows && random.one_in(2)) {
-            uint64_t sectors = layer.size / SECTOR;
-            words.window_start = random.below(sectors) * SECTOR;
-            words.window_end =
-                std::min(words.window_start + random.between(1, 2048) * SECTOR, sectors * SECTOR);
-        }
+        if (layer.type == US_TYPE_MIRROR) mirror_words(random, layer);
+        if (layer.type == US_TYPE_INSTRUMENT) instrument_words(random, layer);
+        if (windows && random.one_in(2)) random_window(random, layer);
     }
 }
 
@@ -147,13 +189,18 @@ Request random_request(Random &random, const Stack &stack) {
     request.op = MIX[random.below(std::size(MIX))];
     const Layer &layer = stack[request.root];
     uint64_t sectors = layer.size / SECTOR, start = random.below(sectors), near = random.below(8);
-    // Bounds are where mistakes live: the ends, of children, of chunks, of what a mirror balances.
-    uint64_t bounds[] = {0, sectors,
+    // Bounds are where mistakes live: the ends, of children, of chunks, of what a mirror balances, of
+    // windows.
+    uint64_t bounds[] = {0,
+                         0,
+                         sectors,
                          layer.chunk ? start / (layer.chunk / SECTOR) * (layer.chunk / SECTOR) : start,
-                         start / 2048 * 2048, 0};
+                         start / 2048 * 2048,
+                         layer.words.window_start / SECTOR,
+                         layer.words.window_end / SECTOR};
     if (layer.type == US_TYPE_LINEAR)
         for (uint64_t c = random.below(layer.children.size()); c-- > 0;)
-            bounds[4] += stack[layer.children[c]].size / SECTOR;
+            bounds[0] += stack[layer.children[c]].size / SECTOR;
     if (!random.one_in(3)) {
         uint64_t bound = bounds[random.below(std::size(bounds))];
         start = std::min(bound > near ? bound - near : bound, sectors - 1);
@@ -174,7 +221,7 @@ us_table hostile_table(Random &random) {
     // Plausible words among the noise lead deeper than noise does, up to cycles.
     uint64_t noise_in = random.between(1, 16);
     for (us_layer &layer : table.layers) {
-        if (!random.one_in(noise_in)) layer.type = static_cast<us_u16>(random.below(8));
+        if (!random.one_in(noise_in)) layer.type = static_cast<us_u16>(random.below(10));
         if (!random.one_in(noise_in)) layer.nr_children = static_cast<us_u16>(random.below(5));
         if (!random.one_in(noise_in)) layer.size = random.next() >> random.below(60);
         if (!random.one_in(noise_in)) layer.param[0] = random.between(0, 24);
@@ -190,9 +237,12 @@ us_table hostile_table(Random &random) {
 us_live hostile_live(Random &random) {
     us_live live;
     for (us_live_layer &layer : live.layers)
-        layer = {static_cast<us_u32>(random.next()),   static_cast<us_u32>(random.next()),
-                 static_cast<us_u32>(random.below(4)), static_cast<us_u32>(random.next()),
-                 random.next() >> random.below(64),    random.next() >> random.below(64)};
+        layer = {static_cast<us_u32>(random.next()),
+                 static_cast<us_u32>(random.next()),
+                 static_cast<us_u32>(random.next() >> random.below(64)),
+                 static_cast<us_u32>(random.next()),
+                 random.next() >> random.below(64),
+                 random.next() >> random.below(64)};
     return live;
 }
 
@@ -220,6 +270,7 @@ us_table table_of(const Stack &stack) {
         out.first_link = static_cast<us_u16>(table.nr_links);
         out.nr_children = static_cast<us_u16>(layer.children.size());
         if (layer.chunk) out.param[0] = static_cast<uint64_t>(std::countr_zero(layer.chunk));
+        if (layer.type == US_TYPE_PARTITION) out.param[0] = layer.start;
         uint64_t start = 0;
         for (uint32_t child : layer.children) {
             us_link &link = table.links[table.nr_links++];
@@ -235,11 +286,13 @@ us_live live_of(const Stack &stack) {
     us_live live{};
     for (size_t i = 0; i < stack.size(); i++) {
         const Words &words = stack[i].words;
-        if (stack[i].type == US_TYPE_MIRROR)
-            live.layers[i] = {words.readable,     words.writable,  words.open ? US_LIVE_WRITE_OPEN : 0, 0,
-                              words.window_start, words.window_end};
-        else
-            live.layers[i].readable = live.layers[i].writable = ~0u;
+        us_live_layer &out = live.layers[i];
+        bool mirror = stack[i].type == US_TYPE_MIRROR;
+        out.readable = mirror ? words.readable : ~0u;
+        out.writable = mirror ? words.writable : ~0u;
+        out.gate = mirror ? words.open * US_LIVE_WRITE_OPEN : words.looks;
+        out.window_start = words.window_start;
+        out.window_end = words.window_end;
     }
     return live;
 }
@@ -257,11 +310,15 @@ std::string text_of(const Stack &stack) {
         const Layer &layer = stack[i];
         out << "  layer " << i << ": " << TYPES[layer.type] << " of " << layer.size << " bytes";
         if (layer.chunk) out << ", chunks of " << layer.chunk;
+        if (layer.start) out << ", from " << layer.start;
         for (size_t c = 0; c < layer.children.size(); c++)
             out << (c ? ", " : ", on ") << layer.children[c];
         if (layer.type == US_TYPE_MIRROR)
             out << std::hex << "; readable " << layer.words.readable << ", writable " << layer.words.writable
                 << std::dec << (layer.words.open ? ", open" : ", closed") << ", window "
+                << layer.words.window_start << ".." << layer.words.window_end;
+        if (layer.type == US_TYPE_INSTRUMENT)
+            out << std::hex << "; looks at " << layer.words.looks << std::dec << ", window "
                 << layer.words.window_start << ".." << layer.words.window_end;
         out << "\n";
     }

@@ -10,19 +10,21 @@
 
 namespace us::differential {
 
-// What may change while IO runs, of a mirror.
+// What may change while IO runs, of a mirror or of an instrument.
 struct Words {
-    uint32_t readable = 0, writable = 0; // sets of children
+    uint32_t readable = 0, writable = 0; // of a mirror: sets of children
     bool open = true;
-    uint64_t window_start = 0, window_end = 0;
+    uint32_t looks = 0;                        // of an instrument: a set of operations
+    uint64_t window_start = 0, window_end = 0; // where a mirror is copied; where an instrument looks
 };
 
 struct Layer {
     us_type type = US_TYPE_FILE;
     uint64_t size = 0;
     uint64_t chunk = 0; // of a stripe
+    uint64_t start = 0; // of a partition, in its child's bytes
     std::vector<uint32_t> children;
-    Words words; // of a mirror
+    Words words;
 };
 
 using Stack = std::vector<Layer>;
@@ -67,6 +69,10 @@ class Random {
 };
 
 bool is_leaf(const Layer &layer);
+// Whether what becomes of a sector may depend on the rest of the request: a redirect takes a request whole.
+bool has_windows(const Stack &stack);
+// The words of a layer whose engine leaves all of it to the server.
+Words words_of_server();
 // Legal by construction: every layer fits its children, at most eight levels, children behind their parents.
 Stack random_stack(Random &random);
 void random_words(Random &random, Stack &stack);

@@ -11,10 +11,10 @@ namespace {
 
 using nlohmann::json;
 
-const std::map<std::string, us_type> TYPES = {{"null", US_TYPE_NULL},     {"file", US_TYPE_FILE},
-                                              {"memory", US_TYPE_FILE},   {"block", US_TYPE_BLOCK},
-                                              {"linear", US_TYPE_LINEAR}, {"stripe", US_TYPE_STRIPE},
-                                              {"mirror", US_TYPE_MIRROR}};
+const std::map<std::string, us_type> TYPES = {
+    {"null", US_TYPE_NULL},     {"file", US_TYPE_FILE},           {"memory", US_TYPE_FILE},
+    {"block", US_TYPE_BLOCK},   {"linear", US_TYPE_LINEAR},       {"stripe", US_TYPE_STRIPE},
+    {"mirror", US_TYPE_MIRROR}, {"partition", US_TYPE_PARTITION}, {"instrument", US_TYPE_INSTRUMENT}};
 const std::map<std::string, us_op> OPS = {{"read", US_OP_READ},   {"write", US_OP_WRITE},
                                           {"flush", US_OP_FLUSH}, {"discard", US_OP_DISCARD},
                                           {"cache", US_OP_CACHE}, {"writeZeroes", US_OP_WRITE_ZEROES}};
@@ -31,10 +31,12 @@ Layer read_layer(const json &from) {
     layer.type = TYPES.at(from.at("type"));
     layer.size = from.at("sizeBytes");
     layer.chunk = from.value("chunkBytes", uint64_t{0});
+    layer.start = from.value("offsetBytes", uint64_t{0});
     layer.children = from.value("children", std::vector<uint32_t>{});
     if (layer.type == US_TYPE_MIRROR)
         layer.words.readable = layer.words.writable =
             static_cast<uint32_t>((uint64_t{1} << layer.children.size()) - 1);
+    if (layer.type == US_TYPE_INSTRUMENT) layer.words.window_end = UINT64_MAX;
     return layer;
 }
 
@@ -42,6 +44,8 @@ void read_words(const json &from, Words &words) {
     if (from.contains("readable")) words.readable = set_of(from["readable"]);
     if (from.contains("writable")) words.writable = set_of(from["writable"]);
     words.open = from.value("open", true);
+    for (const json &op : from.value("looks", json::array()))
+        words.looks |= 1u << OPS.at(op);
     if (from.contains("window")) {
         words.window_start = from["window"].at(0);
         words.window_end = from["window"].at(1);

@@ -12,7 +12,7 @@ for file in "$project"/test/vectors/*.json; do vectors+=(--vectors "$file"); don
 "$built/differential" --object "$built/walk_object.o" --ublk-object "$built/ublk_object.o" \
     --ublk-driver "$built/ublk_driver.o" "${vectors[@]}" \
     --cases 60000 --loads 6 --hostile 8000 --hostile-loads 2 --seed "${RANDOM}" >report.json
-jq -e '.cases >= 60000 and .bpfWalks >= 60000 and .bpfHeads == .bpfWalks and .vectors > 60 and .deepest == 8
+jq -e '.cases >= 60000 and .bpfWalks >= 60000 and .bpfHeads == .bpfWalks and .vectors > 90 and .deepest == 8
     and .walk.jitedBytes > 1000 and .heads.jitedBytes > 1000 and .walk.runs > 10 and .heads.runs > 10
     and .ublk.requests == 1800 and .ublk.jitedBytes > 1000
     and (.ublkBpf | IN("absent", "loaded"))' report.json || {

@@ -70,6 +70,8 @@ done
 end_verifying
 echo "$flaps times failed and back, $kills kills, up to $passed requests passed on by one server"
 ((kills == 2 && passed >= 4))
+# A server that takes the place of a killed one has the kernel verify nothing.
+[[ $(grep -c 'verified programs of the server before: 2 of 2' "$UBLK_STACK_STATE_DIR/logs/safe.log") == "$kills" ]]
 
 ublk_stack apply --readd safe.yaml
 ublk_stack wait --for=synced safe --timeout 120s

@@ -83,3 +83,28 @@ until_true 60 one_by_one
 [[ $(ask wide '{"op":"stop"}') == *true* ]]
 until_true 60 supervisor_gone wide
 helped "delete $(jq .id "$(run_dir wide)/device.json")"
+
+# More pieces than the program places for one request: 64 of 4 KiB stay in the kernel, one more and all of it is passed on.
+layers=$(jq -c '.[0].params.chunkBytes = 4096 | .[0].geometry = {}' <<<"$layers")
+configure uring-bpf auto
+[[ $(start_server wide | jq .ready) == true ]]
+dev=$(block_device wide)
+verify "$dev" --bssplit=4k/40:64k/20:256k/20:260k/10:1m/10
+(($(queue_sum .kernel.redirected.size) > 0 && $(queue_sum .kernel.requests) > 0))
+head -c 1040K /dev/urandom >data
+counted() { ask wide '{"op":"status"}' | jq -c '[.queues[] | [.kernel.requests, .kernel.redirected.size]] | transpose | map(add)'; }
+for kib in 256 260; do
+    before=$(counted)
+    dd if=data of="$dev" bs=${kib}K count=4 oflag=direct status=none
+    dd if="$dev" bs=${kib}K count=4 iflag=direct status=none | cmp - <(head -c $((4 * kib))K data)
+    difference=$(jq -nc "[$before, $(counted)] | transpose | map(.[1] - .[0])")
+    echo "8 requests of $kib KiB: $difference in the kernel, passed on for their size"
+    if ((kib == 256)); then [[ $difference == '[8,0]' ]]; else [[ $difference == '[0,8]' ]]; fi
+done
+[[ $(queue_sum '.kernel.redirected | .failure + .layer + .buffer') == 0 ]]
+delete_device wide
+# The other engine's pieces lie where these do.
+configure native off
+[[ $(start_server wide | jq .ready) == true ]]
+dd if="$(block_device wide)" bs=1040K count=1 iflag=direct status=none | cmp - data
+delete_device wide

@@ -1,0 +1,41 @@
+// How long requests of one operation wait: as said in a param, "fixed NS", "uniform MIN MAX", "normal MEAN
+// DEVIATION" or "trace".
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "targets/visits.h"
+
+namespace us {
+
+// Nanoseconds, in the order in which they are used, over and over.
+using Trace = std::vector<uint64_t>;
+
+// Reads a file of durations such as 5ms, one a line; blank lines and what follows a # do not count. Throws
+// ConfigError, naming the line.
+Trace read_trace(const std::string &path, const std::string &layer);
+
+class Durations {
+  public:
+    // trace: nullptr when there is none. Throws ConfigError.
+    Durations(const std::string &said, uint64_t seed, std::shared_ptr<const Trace> trace);
+
+    // Of this request: the next one. Any thread.
+    uint64_t next(const LeafIo &io);
+
+  private:
+    enum class Kind { fixed, uniform, normal, trace };
+
+    Kind kind_;
+    double first_ = 0, second_ = 0; // as said: nanoseconds
+    uint64_t seed_;
+    Visits visits_;
+    std::shared_ptr<const Trace> trace_;
+    std::atomic<uint64_t> turn_{0};
+};
+
+} // namespace us
