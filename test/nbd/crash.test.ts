@@ -67,7 +67,7 @@ describe("a recording", () => {
     const home = temporaryFolder();
     writeFileSync(join(home, "disk.img"), Buffer.alloc(65536, 7));
     const file = stack({ disk: { file: { path: "disk.img" } } }, "disk");
-    const write = "printf x | dd of=$UBLK_STACK_FILE bs=1 seek=512 conv=notrunc,fsync 2>/dev/null";
+    const write = "printf x | dd of=$UBLK_STACK_FILE bs=512 seek=1 conv=sync,notrunc,fsync 2>/dev/null";
     // The last byte is the user's; the one that is written is his or the workload's.
     const check = `test "$(tail -c 1 $UBLK_STACK_FILE | od -An -tx1)" = " 07" && od -An -c -j512 -N1 $UBLK_STACK_FILE | grep -q '[x\\\\]'`;
     const result = await crash(home, file, "--run", write, "--check", check);
@@ -77,8 +77,8 @@ describe("a recording", () => {
 
   it("begins after the preparation", async () => {
     const home = temporaryFolder();
-    const one = "printf 1 | dd of=$UBLK_STACK_FILE bs=1 conv=notrunc,fsync 2>/dev/null";
-    const two = "printf 2 | dd of=$UBLK_STACK_FILE bs=1 conv=notrunc,fsync 2>/dev/null";
+    const one = "printf 1 | dd of=$UBLK_STACK_FILE bs=512 conv=sync,notrunc,fsync 2>/dev/null";
+    const two = "printf 2 | dd of=$UBLK_STACK_FILE bs=512 conv=sync,notrunc,fsync 2>/dev/null";
     const check = `case "$(head -c 1 $UBLK_STACK_FILE)" in 1|2) ;; *) exit 1;; esac`;
     expect((await crash(home, PLAIN, "--run", two, "--check", check)).status).toBe(1);
     expect((await crash(home, PLAIN, "--prepare", one, "--run", two, "--check", check)).status).toBe(0);

@@ -51,7 +51,13 @@ export async function qemuIo(uri: string, ...commands: string[]): Promise<string
 
 const FAILURE = /failed|Pattern verification|command not found|non-integer|argument/i;
 
-/** The same, and none of them may fail. */
+/** What it says, however it ends. */
+export async function qemuIoSays(uri: string, ...commands: string[]): Promise<string> {
+  const { stdout, stderr } = await run("qemu-io", ["-f", "raw", uri, ...commands.flatMap((c) => ["-c", c])]);
+  return stdout + stderr;
+}
+
+/** Commands of which none may fail. */
 export async function qemuIoOk(uri: string, ...commands: string[]): Promise<void> {
   const text = await qemuIo(uri, ...commands);
   if (FAILURE.test(text)) throw new Error(`qemu-io: ${text}`);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { StatusItem } from "../../src/reconcile/status-schema.js";
 import { cli, type Result, temporaryFolder } from "../cli/harness.js";
-import { qemuIo, qemuIoOk } from "./harness.js";
+import { qemuIoOk, qemuIoSays } from "./harness.js";
 
 const STACK = `apiVersion: ublk-stack/v1
 kind: Stack
@@ -56,7 +56,7 @@ describe("instruments that are set while they run", () => {
     await qemuIoOk(uri, "write -P 7 0 64k");
     await set("worn", "blocks=[1, 4-5]");
     for (const place of ["4k", "16k", "20k"])
-      expect(await qemuIo(uri, `read ${place} 512`)).toContain("Input/output error");
+      expect(await qemuIoSays(uri, `read ${place} 512`)).toContain("Input/output error");
     await qemuIoOk(uri, "read -P 7 0 4k", "read -P 7 8k 8k", "read -P 7 24k 40k", "write -P 8 16k 4k");
     await qemuIoOk(uri, "read -P 8 16k 4k");
     const { counts, settings } = await of("worn");
@@ -75,7 +75,7 @@ describe("instruments that are set while they run", () => {
     await qemuIoOk(uri, "write -P 7 0 64k");
     await set("wearing", "enabled=true");
     for (const command of ["write 0 4k", "write -z 0 4k"])
-      expect(await qemuIo(uri, command)).toContain("Operation not permitted");
+      expect(await qemuIoSays(uri, command)).toContain("Operation not permitted");
     await qemuIoOk(uri, "read -P 7 0 64k", "flush");
     expect((await of("wearing")).counts.refused).toBeGreaterThanOrEqual(2);
     await set("wearing", "enabled=false");
@@ -111,7 +111,7 @@ describe("instruments that are set while they run", () => {
     const refused = await ublkStack("apply", "demo.yaml");
     expect(refused.status).toBe(2);
     expect(refused.stderr).toContain(
-      'demo.yaml:10:42: error: trace "none.txt" of layer "slow" does not exist',
+      'demo.yaml:10:44: error: trace "none.txt" of layer "slow" does not exist',
     );
   });
 });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { StatusItem } from "../../src/reconcile/status-schema.js";
 import { cli, type Result, temporaryFolder } from "../cli/harness.js";
-import { qemuIoOk, run } from "./harness.js";
+import { qemuIoOk, qemuIoSays } from "./harness.js";
 
 const STACK = `apiVersion: ublk-stack/v1
 kind: Stack
@@ -20,11 +20,7 @@ spec:
 let home: string;
 let env: Record<string, string>;
 const ublkStack = (...words: string[]): Promise<Result> => cli(words, { env, cwd: home });
-/** What qemu-io says to a read that fails. */
-async function failure(uri: string): Promise<string> {
-  const { stdout, stderr } = await run("qemu-io", ["-f", "raw", uri, "-c", "read 1M 4k"]);
-  return stdout + stderr;
-}
+const failure = (uri: string) => qemuIoSays(uri, "read 1M 4k");
 const status = async () =>
   (JSON.parse((await ublkStack("status", "demo", "-o", "json")).stdout) as { items: [StatusItem] }).items[0]
     .status;
