@@ -62,8 +62,7 @@ sync "$disk"
 mark unmounted
 
 dmsetup remove --noudevsync judged
-ublk_stack status twice -o json | jq -c '.items[0].status.devices[0].instruments // .items[0].status' | head -c 600
-echo
+ublk_stack status twice
 ublk_stack delete twice
 
 until_mark() { sed "/^mark $1\$/q"; }
