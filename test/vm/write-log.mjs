@@ -1,7 +1,7 @@
 /**
  * Reads logs in the format of device mapper's log-writes, whoever wrote them.
  *
- *   write-log.mjs show LOG               one line for each entry
+ *   write-log.mjs show LOG [PIECE]       one line for each entry; writes are cut at multiples of PIECE bytes
  *   write-log.mjs replay LOG IMAGE MARK  writes what was recorded before that mark into IMAGE, which exists
  *
  * Lines are the same for a request and for the bio that it was made of: a flush that carries data is a flush and a
@@ -47,7 +47,16 @@ function* entries(path) {
   closeSync(file);
 }
 
-function* lines(path) {
+/** Writes as the block layer cuts them where a disk takes no request across such a boundary. */
+function* pieces(offset, data, piece) {
+  for (let done = 0; done < data.length; ) {
+    const bytes = Math.min(data.length - done, piece - ((offset + done) % piece));
+    yield { at: offset + done, part: data.subarray(done, done + bytes) };
+    done += bytes;
+  }
+}
+
+function* lines(path, piece) {
   for (const { offset, bytes, flags, text, data } of entries(path)) {
     if (flags & MARK) {
       if (text !== "dm-log-writes-end") yield `mark ${text}`;
@@ -55,16 +64,16 @@ function* lines(path) {
     }
     if (flags & FLUSH) yield "flush";
     if (flags & DISCARD) yield `discard ${offset}+${bytes}`;
-    else if (bytes > 0) {
-      const hash = createHash("sha256").update(data).digest("hex").slice(0, 16);
-      yield `write ${offset}+${bytes}${flags & FUA ? " fua" : ""} ${hash}`;
+    for (const { at, part } of pieces(offset, data, piece)) {
+      const hash = createHash("sha256").update(part).digest("hex").slice(0, 16);
+      yield `write ${at}+${part.length}${flags & FUA ? " fua" : ""} ${hash}`;
     }
   }
 }
 
 const [, , verb, log, image, until] = process.argv;
 if (verb === "show") {
-  for (const line of lines(log)) console.log(line);
+  for (const line of lines(log, Number(image ?? Number.MAX_SAFE_INTEGER))) console.log(line);
 } else if (verb === "replay") {
   const target = openSync(image, "r+");
   let found = false;

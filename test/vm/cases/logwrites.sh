@@ -62,8 +62,7 @@ sync "$disk"
 mark unmounted
 
 dmsetup remove --noudevsync judged
-ublk_stack status twice -o json | jq -c '.items[0].status.devices[0].instruments // .items[0].status' | head -c 600
-echo
+ublk_stack status twice
 ublk_stack delete twice
 
 until_mark() { sed "/^mark $1\$/q"; }
@@ -75,8 +74,10 @@ until_mark raw <theirs.txt >theirs.raw
 diff theirs.raw ours.raw
 [[ $(wc -l <ours.raw) -gt 20 ]]
 
-# What stands side by side may end in another order: the same requests, and the same disk at each mark.
-diff <(grep -v ^flush theirs.txt | sort) <(grep -v ^flush ours.txt | sort)
+# What stands side by side may end in another order, and what is too long for one request is cut on the way to ours:
+# the same bytes to the same places, and the same disk at each mark.
+cut_log() { write_log show "$1" 524288 | grep -v ^flush | sort; }
+diff <(cut_log theirs.log) <(cut_log ours.log)
 [[ $(grep -c ^flush theirs.txt) -eq $(grep -c ^flush ours.txt) ]]
 for at in raw unmounted; do
     truncate -s 64M "a.$at" "b.$at"
