@@ -835,7 +835,7 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
           "description": "The layer that the other requests go to."
         },
         "blocks": {
-          "description": "Numbers of the bad blocks from 0 on, and ranges of them such as 8-15, both ends counted. Another list takes the place of what is left of this one.",
+          "description": "Numbers of the bad blocks from 0 on, and ranges of them such as 8-15, both ends counted. Another list takes the place of what is left of this one; to have the same blocks bad again, empty it first.",
           "type": "array",
           "maxItems": 1024,
           "items": {

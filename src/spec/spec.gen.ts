@@ -354,7 +354,7 @@ export interface BadblocksLayer {
    */
   base: Member;
   /**
-   * Numbers of the bad blocks from 0 on, and ranges of them such as 8-15, both ends counted. Another list takes the place of what is left of this one.
+   * Numbers of the bad blocks from 0 on, and ranges of them such as 8-15, both ends counted. Another list takes the place of what is left of this one; to have the same blocks bad again, empty it first.
    *
    * @maxItems 1024
    */

@@ -1,13 +1,16 @@
 // delay and throttle: that nothing goes before its time, in which order, and that nothing is left behind. How
 // much later than its time something goes is the machine's affair.
 #include <chrono>
+#include <cmath>
 #include <fstream>
 #include <future>
+#include <map>
 #include <mutex>
 
 #include "check.h"
 #include "faulty.h"
 #include "stand.h"
+#include "targets/delay/durations.h"
 
 namespace {
 
@@ -76,6 +79,11 @@ struct Seen {
     std::mutex mutex;
     std::vector<uint64_t> offsets;
 
+    size_t count() {
+        std::lock_guard lock(mutex);
+        return offsets.size();
+    }
+
     std::function<void(us::Graph &)> watching() {
         return [this](us::Graph &graph) {
             FaultyLeaf::install(graph, "disk").fail([this](const us::LeafIo &io) {
@@ -130,11 +138,12 @@ TEST(every_operation_has_a_delay_of_its_own) {
     }
 }
 
-TEST(delays_end_in_the_order_of_their_time_or_of_arrival) {
+TEST(a_slow_request_holds_up_the_others_if_their_order_is_kept) {
     for (bool keep : {false, true}) {
         TempDir dir;
-        std::ofstream(dir.path("trace")) << "# of three requests\n90ms\n\n 60ms # the second\r\n30000us\n";
-        auto config = over_file(dir, "delay", {{"write", "trace"}, {"keepOrder", keep}});
+        std::ofstream(dir.path("trace")) << "# of four writes\n1h\n\n 0ns # the second\r\n1h\n1us\n";
+        json params = {{"write", "trace"}, {"keepOrder", keep}};
+        auto config = over_file(dir, "delay", params);
         config.path("top", dir.path("trace"));
         Seen seen;
         Served served(config.json(), 1, 32, seen.watching());
@@ -143,31 +152,53 @@ TEST(delays_end_in_the_order_of_their_time_or_of_arrival) {
                              {US_OP_WRITE, 1024},
                              {US_OP_READ, 1536},
                              {US_OP_WRITE, 2048}});
+        while (seen.count() < (keep ? 0u : 3u))
+            std::this_thread::yield();
+        wait_in_flight(served, keep ? 5 : 2);
+        params["startBytes"] = MiB;
+        CHECK_EQ(refused(served, params), "");
         burst.wait();
         std::vector<uint64_t> in_order = {0, 512, 1024, 1536, 2048};
-        std::vector<uint64_t> by_time = {1536, 1024, 512, 0, 2048};
+        std::vector<uint64_t> by_time = {512, 1536, 2048, 0, 1024};
         CHECK(seen.offsets == (keep ? in_order : by_time));
         CHECK(status_of(served)["counts"]["delayed"] == 4);
     }
 }
 
-TEST(the_same_seed_gives_the_same_delays_whatever_the_queues) {
-    // The order in which the requests of one instant come out tells their delays apart.
-    auto order = [](uint64_t seed, const std::string &said) {
-        TempDir dir;
-        auto config = over_file(dir, "delay", {{"read", said}, {"seed", seed}});
-        Seen seen;
-        Served served(config.json(), 1, 32, seen.watching());
-        std::vector<std::pair<us_op, uint64_t>> reads;
-        for (uint64_t i = 0; i < 8; i++)
-            reads.emplace_back(US_OP_READ, i * 4096);
-        Burst(served, reads).wait();
-        return seen.offsets;
+TEST(the_same_seed_gives_the_same_delays_in_whatever_order_places_are_asked_for) {
+    auto delays = [](const std::string &said, uint64_t seed, bool backwards) {
+        us::Durations durations(said, seed, nullptr);
+        std::map<std::pair<uint64_t, int>, uint64_t> out; // by place and visit
+        for (int visit = 0; visit < 3; visit++)
+            for (uint64_t i = 0; i < 1000; i++) {
+                us::LeafIo io;
+                io.offset = (backwards ? 999 - i : i) * 4096;
+                out[{io.offset, visit}] = durations.next(io);
+            }
+        return out;
     };
-    for (const char *said : {"uniform 0 400000000", "normal 200000000 100000000"}) {
-        CHECK(order(7, said) == order(7, said));
-        CHECK(order(7, said) != order(8, said));
+    for (const char *said : {"uniform 1000 5000", "normal 3000 500"}) {
+        auto some = delays(said, 7, false);
+        CHECK(some == delays(said, 7, true));
+        CHECK(some != delays(said, 8, false));
+        CHECK((some[{0, 0}] != some[{0, 1}]));
+        double sum = 0, squares = 0;
+        for (auto [_, delay] : some) {
+            CHECK(delay <= 6000 && (said[0] == 'n' || (delay >= 1000 && delay <= 5000)));
+            sum += static_cast<double>(delay);
+            squares += static_cast<double>(delay) * static_cast<double>(delay);
+        }
+        double count = static_cast<double>(some.size()), mean = sum / count;
+        double deviation = std::sqrt(squares / count - mean * mean);
+        CHECK(mean > 2900 && mean < 3100);
+        double expected = said[0] == 'n' ? 500 : 4000 / std::sqrt(12.0);
+        CHECK(deviation > expected * 0.9 && deviation < expected * 1.1);
     }
+    us::Durations early("normal 10 1000000", 1, nullptr);
+    bool none = false;
+    for (int i = 0; i < 100; i++)
+        none |= early.next({}) == 0; // and never less
+    CHECK(none);
 }
 
 TEST(a_pause_ends_while_the_queue_is_busy) {

@@ -7,6 +7,8 @@ namespace us {
 namespace {
 
 constexpr uint64_t DEFAULT_BURST_NS = 100'000'000;
+// A timer that is late costs no throughput; a server that stood still does not make up for it all at once.
+constexpr uint64_t LATE_MAX_NS = 10'000'000;
 constexpr uint32_t READS = 1u << US_OP_READ | 1u << US_OP_CACHE;
 constexpr uint32_t WRITES = 1u << US_OP_WRITE | 1u << US_OP_DISCARD | 1u << US_OP_WRITE_ZEROES;
 
@@ -30,6 +32,7 @@ uint64_t ThrottleInstrument::Room::ready(const Waiter &waiter) const {
 
 void ThrottleInstrument::Room::goes(const Waiter &waiter, uint64_t since) {
     const auto &waiting = static_cast<const Waiting &>(waiter);
+    since = std::max(since, steady_now() - LATE_MAX_NS);
     uint64_t requests = 1;
     if (iops_bytes != 0) requests = std::max<uint64_t>(1, (waiting.bytes + iops_bytes - 1) / iops_bytes);
     for (uint32_t direction : {waiter.lane, uint32_t{TOTAL}}) {

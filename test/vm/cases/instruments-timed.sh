@@ -32,7 +32,8 @@ microseconds() {
 # mean_read DEVICE: the mean latency of a random read, in microseconds.
 mean_read() {
     fio --name=lat --filename="$1" --direct=1 --ioengine=io_uring --iodepth=4 --rw=randread --bs=4k --number_ios=40 \
-        --size=64m --output-format=json | jq '.jobs[0].read.clat_ns.mean / 1000 | floor'
+        --size=64m --output-format=json --output=lat.json >&2
+    jq '.jobs[0].read.clat_ns.mean / 1000 | floor' lat.json
 }
 many() {
     fio --name=many --filename="$1" --direct=1 --ioengine=io_uring --iodepth=16 --rw="$2" --bs=4k --number_ios=41 \
