@@ -11,7 +11,10 @@
 
 #include "step.h"
 
+/* The unit of balancing, and of copying. The simulator of test/torture scales the mirror down by it. */
+#ifndef US_MIRROR_BALANCE_SHIFT
 #define US_MIRROR_BALANCE_SHIFT 20
+#endif
 
 /* Fibonacci hashing: neighbours spread evenly (Knuth, The Art of Computer Programming, vol. 3, section 6.4).
  */

@@ -13,14 +13,15 @@
 #include <memory>
 #include <new>
 
+#include "core/mirror.h"
 #include "targets/mirror/mirror.h"
 
 namespace us {
 
 namespace {
 
-constexpr uint64_t PART_BYTES = 1 << 20, WINDOW_BYTES = BACKGROUND_SLOTS * PART_BYTES;
-constexpr uint64_t RUN_BYTES = 64 << 10; // zeros are looked for in runs of this size
+constexpr uint64_t PART_BYTES = 1 << US_MIRROR_BALANCE_SHIFT, WINDOW_BYTES = BACKGROUND_SLOTS * PART_BYTES;
+constexpr uint64_t RUN_BYTES = PART_BYTES / 16; // zeros are looked for in runs of this size
 constexpr uint64_t RETRY_NS = 1'000'000'000;
 
 // Memory that direct IO takes.
