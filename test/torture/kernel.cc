@@ -229,7 +229,10 @@ int Kernel::flush(int disk, uint64_t limit) {
     STEP("  %s flush%s", target.name.c_str(), fails ? ": fails" : "");
     if (fails) {
         injected++;
-        if (!world.direct) target.lose_unflushed();
+        if (!world.direct) {
+            target.lose_unflushed();
+            lost_writes = true;
+        }
         return -EIO;
     }
     bool lies = mutant == Mutant::flush_not_passed && disk == 1;

@@ -94,6 +94,7 @@ class Kernel {
     Mutant mutant = Mutant::none;
     uint64_t now_ns = 0;
     uint64_t injected = 0; // faults that the server has seen
+    bool lost_writes = false; // a flush has failed, and what it was to make durable is not any more
     std::function<void()> on_crash_point;
     bool blocking = false; // whether waiting for completions takes events
     std::vector<Ring *> rings;

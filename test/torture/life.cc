@@ -12,6 +12,7 @@
 namespace {
 
 constexpr uint64_t MOST_STEPS = 200'000;
+constexpr uint64_t MOST_STATES = 200; // of one case: it is tried again and again when it fails
 
 const Faults NONE{};
 
@@ -30,7 +31,7 @@ Life::~Life() {
 void Life::run() {
     Kernel::current = &kernel_;
     // One crash state in so many steps: many of the first life, and one or two of each that follows.
-    crash_odds_ = depth_ == 0 ? 4 + prng_.below(12) : depth_ < DEEPEST ? 150 : 0;
+    crash_odds_ = depth_ == 0 ? 8 + prng_.below(24) : depth_ < DEEPEST ? 150 : 0;
     bool used = depth_ == 0 || (depth_ < DEEPEST && prng_.one_in(6));
     if (used) choose_faults();
     kernel_.on_crash_point = [this] { maybe_crash(); };
@@ -145,7 +146,7 @@ void Life::end() {
     queues_.clear();
     graph_->close();
     graph_.reset();
-    if (crash_odds_) crash(prng_.next());
+    if (crash_odds_ && case_.states < MOST_STATES) crash(prng_.next());
 }
 
 // ---------------------------------------------------------------- what happens next
@@ -226,6 +227,7 @@ void Life::take_all_back() {
 std::vector<Content> Life::image(uint32_t layer) const {
     const us_table &table = graph_->table();
     const us_layer &of = table.layers[layer];
+    if (!graph_->impl().trouble_of(layer).empty()) return {}; // nobody reads it
     std::vector<Content> sectors(of.size / SECTOR);
     if (of.nr_children == 0) {
         for (const Disk &disk : kernel_.world.disks)
@@ -261,7 +263,7 @@ void Life::check_members_equal() const {
 
 void Life::maybe_crash() {
     uint64_t point = mix(mix(seed_, 3), crash_points_++);
-    if (crash_odds_ && point % crash_odds_ == 0) crash(mix(point, 4));
+    if (crash_odds_ && point % crash_odds_ == 0 && case_.states < MOST_STATES) crash(mix(point, 4));
 }
 
 void Life::crash(uint64_t seed) {
@@ -278,6 +280,8 @@ void Life::crash(uint64_t seed) {
     kernel.inherit(kernel_);
     if (kill) {
         world.ledger.server_killed();
+        // Who was told of a failed writeback is dead, and nobody is told again.
+        if (kernel_.lost_writes) world.ledger.flush_ends(0, false);
         if (prng.one_in(2)) kernel.finish_inherited();
     } else {
         kernel.finish_inherited();

@@ -109,10 +109,12 @@ Task<void> MirrorTarget::wait_for_window(Executor &executor, uint64_t start, uin
 }
 
 Task<IoResult> MirrorTarget::change(Executor &executor, LeafIo io, const Run &run) {
-    if (io.op != US_OP_FLUSH) {
-        int error = co_await enter_for_writing(executor, io.offset, io.offset + io.length, run);
-        if (error != 0) co_return IoResult{error, 0};
-    }
+    int error = 0;
+    if (io.op == US_OP_FLUSH)
+        error = co_await record_failures(executor);
+    else
+        error = co_await enter_for_writing(executor, io.offset, io.offset + io.length, run);
+    if (error != 0) co_return IoResult{error, 0};
     IoResult result = co_await to_members(executor, io, run);
     if (io.op != US_OP_FLUSH) run.leave(index());
     co_return result;
@@ -161,6 +163,14 @@ Task<IoResult> MirrorTarget::to_members(Executor &executor, LeafIo io, const Run
     }
     co_await keep_only_first(executor, io, first_current.error);
     co_return first_current;
+}
+
+// What a flush makes durable, a member that is not known to have failed must not take back.
+Task<int> MirrorTarget::record_failures(Executor &executor) {
+    if (!(std::atomic_ref<uint32_t>(context_.live->gate).load() & US_LIVE_UNRECORDED)) co_return 0;
+    std::function<int()> job = [this] { return drop(0, ""); };
+    int error = co_await executor.offload(std::move(job));
+    co_return error == 0 ? 0 : -EIO;
 }
 
 Task<int> MirrorTarget::drop_members(Executor &executor, uint32_t members, LeafIo io, int32_t error) {

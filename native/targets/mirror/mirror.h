@@ -55,7 +55,8 @@ class MirrorTarget : public Target, public Handler {
     uint32_t child_layer(uint32_t child) const { return config().children[child]; }
     std::string record_file() const { return "mirror-" + config().name + ".json"; }
     MirrorRecord next_record() const; // the record of now, with all failures in it
-    int save(MirrorRecord &record) const;
+    void add_unrecorded(MirrorRecord &past) const;
+    int save(MirrorRecord &record);
     void adopt(MirrorRecord record); // takes a saved record and its sets into the live words
     uint32_t set_of(MemberState state) const;
     uint32_t readable() const;
@@ -78,6 +79,7 @@ class MirrorTarget : public Target, public Handler {
     Task<IoResult> to_members(Executor &executor, LeafIo io, const Run &run);
     Task<int> enter_for_writing(Executor &executor, uint64_t start, uint64_t end, const Run &run);
     Task<void> wait_for_window(Executor &executor, uint64_t start, uint64_t end);
+    Task<int> record_failures(Executor &executor);
     Task<int> drop_members(Executor &executor, uint32_t members, LeafIo io, int32_t error);
     Task<int> keep_only_first(Executor &executor, LeafIo io, int32_t error);
 
@@ -102,6 +104,7 @@ class MirrorTarget : public Target, public Handler {
     MirrorRecord record_;
     uint32_t unrecorded_ = 0; // members that failed and could not be recorded as dropped: no write succeeds
     std::string unrecorded_why_;
+    bool unsaved_ = false; // the last attempt to save failed: the file may say either
     uint64_t epoch_ = 0; // grows when the gate opens
     std::vector<Waiting> waiting_;
     bool resyncing_ = false, cleaning_ = false; // of the background queue's thread
