@@ -16,7 +16,8 @@
 namespace us {
 
 Graph::Impl::Impl(const nlohmann::json &json)
-    : config(read_config(json)), targets(config.targets), sync_orders(targets.size()), own_live_(std::make_unique<us_live>()) {
+    : config(read_config(json)), targets(config.targets), sync_orders(targets.size()),
+      own_live_(std::make_unique<us_live>()) {
     for (auto &target : targets)
         leaves.push_back(target->leaf());
     errors.resize(targets.size());

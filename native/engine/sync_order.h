@@ -1,5 +1,5 @@
-// Which flushes and durable writes of one leaf overlap. The kernel tells a failed writeback to one of them only
-// (errseq_t): a flush that succeeds proves nothing until all that overlapped it have ended well, too.
+// Which flushes and durable writes of one leaf overlap. The kernel tells a failed writeback to one of them
+// only (errseq_t): a flush that succeeds proves nothing until all that overlapped it have ended well, too.
 //
 //     flush 1   begin ────────────── EIO, end                     remembered by the leaf
 //     flush 2           begin ── 0 ············ end: EIO          held until flush 1 has told
@@ -22,7 +22,8 @@ class SyncOrder {
     // It has ended, and a failure has been told to the leaf. Returns those that may be concluded now.
     std::vector<LeafOp *> end(uint64_t ticket);
 
-    // A flush that has succeeded, and has been ended: true when it is held until those that overlap it have ended.
+    // A flush that has succeeded, and has been ended: true when it is held until those that overlap it have
+    // ended.
     bool hold(LeafOp &flush);
 
   private:

@@ -58,7 +58,8 @@ bool Clients::fill(Call &call, Prng &prng) {
         call.op = US_OP_FLUSH;
         return true;
     }
-    uint64_t sectors = kernel_.world.ledger.size(), length = 1 + prng.below(prng.one_in(4) ? MOST / SECTOR : 4);
+    uint64_t sectors = kernel_.world.ledger.size(),
+             length = 1 + prng.below(prng.one_in(4) ? MOST / SECTOR : 4);
     // Half of them at a few places, so that they meet.
     uint64_t first = prng.one_in(2) ? prng.below(sectors) : prng.below(3) * sectors / 3;
     call.offset = first * SECTOR;

@@ -70,4 +70,5 @@ void Disk::cut_power(Prng &prng) {
     }
     unflushed.clear();
     cache = durable;
+    owes_error = false;
 }

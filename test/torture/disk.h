@@ -2,7 +2,8 @@
 //
 //     cache     what every read sees; survives a killed server
 //     durable   what a power cut leaves for certain
-//     unflushed each sector as it was written since: after a power cut any one of them, or what is durable, may
+//     unflushed each sector as it was written since: after a power cut any one of them, or what is durable,
+//     may
 //               be there
 #pragma once
 
@@ -27,12 +28,18 @@ class Disk {
     // What requests below `limit` have written is durable.
     void flush(uint64_t limit);
     // What was written stays visible, and no later flush can make it durable: fsync(2), "EIO".
-    void lose_unflushed() { unflushed.clear(); }
+    void lose_unflushed() {
+        unflushed.clear();
+        owes_error = true;
+    }
 
     void cut_power(Prng &prng);
 
     std::string name;
     bool missing = false;
+    // It has lost writes: each server is told once. (Linux tells once in all, and whoever is killed before it
+    // has heard takes it along; nothing could be promised then.)
+    bool owes_error = false;
     std::vector<Content> cache, durable;
 
   private:

@@ -14,6 +14,7 @@ Kernel *Kernel::current = nullptr;
 Kernel::Kernel(World world, const Faults &faults, uint64_t seed)
     : world(std::move(world)), faults(faults), prng(seed), requests_(1) {
     this->faults.disks.resize(this->world.disks.size());
+    told.resize(this->world.disks.size());
 }
 
 // Most are quick; some take as long as a hundred others, so that everything may overtake everything.
@@ -127,8 +128,8 @@ int64_t Kernel::result_of(const Operation &operation) {
         return transfer(operation.disk, false, sqe.off, sqe.len, data, false);
     case IORING_OP_WRITE:
         if (!operation.ring && sqe.len > SECTOR && prng.one_in(4)) // it was on its way, and is torn
-            return transfer(operation.disk, true, sqe.off,
-                            (prng.below(sqe.len / SECTOR) + 1) * SECTOR, data, false);
+            return transfer(operation.disk, true, sqe.off, (prng.below(sqe.len / SECTOR) + 1) * SECTOR, data,
+                            false);
         return transfer(operation.disk, true, sqe.off, sqe.len, data, sqe.rw_flags & RWF_DSYNC);
     case IORING_OP_FSYNC:
         return flush(operation.disk, operation.request);
@@ -217,7 +218,9 @@ int64_t Kernel::transfer(int disk, bool write, uint64_t offset, uint64_t length,
     injected += fails;
     STEP("  %s %s%s %" PRIu64 "+%" PRIu64 "%s", target.name.c_str(), write ? "write" : "read",
          durable ? " durably" : "", offset / SECTOR, length / SECTOR,
-         fails ? ": fails" : shortened ? ": in part" : "");
+         fails       ? ": fails"
+         : shortened ? ": in part"
+                     : "");
     return fails ? (write && prng.one_in(4) ? -ENOSPC : -EIO) : static_cast<int64_t>(done);
 }
 
@@ -225,13 +228,13 @@ int Kernel::flush(int disk, uint64_t limit) {
     auto index = static_cast<size_t>(disk);
     Disk &target = world.disks[index];
     const DiskFaults &f = faults.disks[index];
-    bool fails = f.flush && prng.one_in(f.flush);
+    bool fails = (f.flush && prng.one_in(f.flush)) || (target.owes_error && !told[index]);
     STEP("  %s flush%s", target.name.c_str(), fails ? ": fails" : "");
     if (fails) {
         injected++;
         if (!world.direct) {
             target.lose_unflushed();
-            lost_writes = true;
+            told[index] = true;
         }
         return -EIO;
     }

@@ -93,8 +93,8 @@ class Kernel {
     Prng prng;
     Mutant mutant = Mutant::none;
     uint64_t now_ns = 0;
-    uint64_t injected = 0; // faults that the server has seen
-    bool lost_writes = false; // a flush has failed, and what it was to make durable is not any more
+    uint64_t injected = 0;  // faults that the server has seen
+    std::vector<bool> told; // by disk: this server was told of lost writes
     std::function<void()> on_crash_point;
     bool blocking = false; // whether waiting for completions takes events
     std::vector<Ring *> rings;

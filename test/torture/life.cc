@@ -248,7 +248,8 @@ std::vector<Content> Life::image(uint32_t layer) const {
         if (!(graph_->live().layers[layer].readable >> c & 1)) continue;
         for (uint64_t sector = 0; sector < sectors.size(); sector++)
             if (children[c][sector] != sectors[sector])
-                fail("members in sync differ: sector %" PRIu64 " of \"%s\" is #%u in \"%s\" and #%u elsewhere",
+                fail("members in sync differ: sector %" PRIu64
+                     " of \"%s\" is #%u in \"%s\" and #%u elsewhere",
                      sector, graph_->name(layer).c_str(), children[c][sector],
                      graph_->name(table.links[of.first_link + c].layer).c_str(), sectors[sector]);
     }
@@ -280,8 +281,6 @@ void Life::crash(uint64_t seed) {
     kernel.inherit(kernel_);
     if (kill) {
         world.ledger.server_killed();
-        // Who was told of a failed writeback is dead, and nobody is told again.
-        if (kernel_.lost_writes) world.ledger.flush_ends(0, false);
         if (prng.one_in(2)) kernel.finish_inherited();
     } else {
         kernel.finish_inherited();

@@ -2,10 +2,10 @@
 // compared in no time. Number 0 is all zeros.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <array>
 #include <unordered_map>
 
 constexpr uint64_t SECTOR = 512;

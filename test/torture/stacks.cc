@@ -115,11 +115,8 @@ std::vector<Stack> build() {
                       .file(SIZE / 2)
                       .file(SIZE / 2)
                       .done());
-    all.push_back(add("linear", "linear of two")
-                      .layer("linear", SIZE, {1, 2})
-                      .file(4 * UNIT)
-                      .file(5 * UNIT)
-                      .done());
+    all.push_back(
+        add("linear", "linear of two").layer("linear", SIZE, {1, 2}).file(4 * UNIT).file(5 * UNIT).done());
     return all;
 }
 

@@ -254,9 +254,9 @@ ssize_t __wrap_pwritev2(int fd, const iovec *parts, int nr, off_t offset, int fl
     Description &description = needed(fd, "pwritev2");
     if (nr != 1) fail("pwritev2 of several parts");
     Kernel::current->crash_point();
-    return answer(Kernel::current->transfer(
-        description.disk_index, true, static_cast<uint64_t>(offset), parts->iov_len,
-        static_cast<std::byte *>(parts->iov_base), flags & RWF_DSYNC));
+    return answer(Kernel::current->transfer(description.disk_index, true, static_cast<uint64_t>(offset),
+                                            parts->iov_len, static_cast<std::byte *>(parts->iov_base),
+                                            flags & RWF_DSYNC));
 }
 
 int __wrap_fallocate(int fd, int mode, off_t offset, off_t length) {
@@ -271,8 +271,9 @@ int __wrap_posix_fallocate(int fd, off_t offset, off_t length) {
 }
 
 off_t __wrap_lseek(int fd, off_t offset, int whence) {
-    Description &description = needed(fd, "lseek");
-    const Disk &disk = Kernel::current->world.disks[static_cast<size_t>(description.disk_index)];
+    Description *description = simulated(fd);
+    if (!description) return static_cast<off_t>(answer(-EBADF)); // of a leaf that could not be opened
+    const Disk &disk = Kernel::current->world.disks[static_cast<size_t>(description->disk_index)];
     for (size_t sector = static_cast<size_t>(offset) / SECTOR; sector < disk.cache.size(); sector++)
         if ((disk.cache[sector] != 0) == (whence == SEEK_DATA))
             return std::max(offset, static_cast<off_t>(sector * SECTOR));

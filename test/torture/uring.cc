@@ -1,5 +1,5 @@
-// liburing, as far as the data plane calls it, over the simulated kernel. What is inline in its header runs as
-// it is, on the rings that are laid out here.
+// liburing, as far as the data plane calls it, over the simulated kernel. What is inline in its header runs
+// as it is, on the rings that are laid out here.
 #include <algorithm>
 #include <cerrno>
 

@@ -100,7 +100,8 @@ void MirrorTarget::add_unrecorded(MirrorRecord &past) const {
     for (uint32_t i = 0; i < past.members.size(); i++) {
         if (!(context_.resync->unrecorded >> i & 1)) continue;
         MemberRecord &m = past.members[i];
-        m = {m.name, m.identity, MemberState::dropped, "it failed, and that could not be recorded", utc_now()};
+        m = {m.name, m.identity, MemberState::dropped, "it failed, and that could not be recorded",
+             utc_now()};
     }
 }
 

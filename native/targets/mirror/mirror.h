@@ -105,7 +105,7 @@ class MirrorTarget : public Target, public Handler {
     uint32_t unrecorded_ = 0; // members that failed and could not be recorded as dropped: no write succeeds
     std::string unrecorded_why_;
     bool unsaved_ = false; // the last attempt to save failed: the file may say either
-    uint64_t epoch_ = 0; // grows when the gate opens
+    uint64_t epoch_ = 0;   // grows when the gate opens
     std::vector<Waiting> waiting_;
     bool resyncing_ = false, cleaning_ = false; // of the background queue's thread
 };
