@@ -132,6 +132,8 @@ int64_t Kernel::result_of(const Operation &operation) {
                             false);
         return transfer(operation.disk, true, sqe.off, sqe.len, data, sqe.rw_flags & RWF_DSYNC);
     case IORING_OP_FSYNC:
+        if (!operation.ring)
+            return 0; // whether it failed, nobody hears: the successor is told (Disk::owes_error)
         return flush(operation.disk, operation.request);
     case IORING_OP_FALLOCATE:
         return zero(operation.disk, static_cast<int>(sqe.len), sqe.off, sqe.addr);
