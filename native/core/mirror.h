@@ -3,7 +3,7 @@
  *   read    one readable child, picked by a hash of (offset >> US_MIRROR_BALANCE_SHIFT): pure, and two reads
  * of the same place never alternate between members write   every writable child, once the mirror is marked
  * dirty (US_LIVE_WRITE_OPEN) and outside of the window that a resync is copying; else REDIRECT, and the
- * handler marks or waits flush   every writable child
+ * handler marks or waits flush   every writable child, unless a failure is not on record
  *
  * Invariants (kept by targets/mirror): readable ⊆ writable, readable ≠ 0. */
 #ifndef US_CORE_MIRROR_H
@@ -11,7 +11,10 @@
 
 #include "step.h"
 
+/* The unit of balancing, and of copying. The simulator of test/torture scales the mirror down by it. */
+#ifndef US_MIRROR_BALANCE_SHIFT
 #define US_MIRROR_BALANCE_SHIFT 20
+#endif
 
 /* Fibonacci hashing: neighbours spread evenly (Knuth, The Art of Computer Programming, vol. 3, section 6.4).
  */
@@ -45,7 +48,10 @@ US_INLINE struct us_step us_mirror_map(const struct us_live_layer *live, us_u32 
                                        us_u64 length) {
     /* A fan-out that reached nobody would be a write acknowledged and lost. */
     if (op != US_OP_READ && op != US_OP_CACHE && US_READ_ONCE(live->writable) == 0) return us_step_redirect();
-    if (op == US_OP_FLUSH) return us_step_all(nr, 0, 0);
+    if (op == US_OP_FLUSH) {
+        if (US_READ_ONCE(live->gate) & US_LIVE_UNRECORDED) return us_step_redirect();
+        return us_step_all(nr, 0, 0);
+    }
 
     if (us_op_writes(op)) {
         if (!(US_READ_ONCE(live->gate) & US_LIVE_WRITE_OPEN)) return us_step_redirect();

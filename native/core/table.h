@@ -62,6 +62,8 @@ struct us_table {
 /* Of a mirror. Set once a write to this layer has its durable mark; while clear, every write is redirected
  * (mirror.h). */
 #define US_LIVE_WRITE_OPEN 1u
+/* Set while a member that failed is not on record as dropped: flushes are redirected too. */
+#define US_LIVE_UNRECORDED 2u
 
 struct us_live_layer {
     us_u32 readable; /* bit c: child c holds current data */

@@ -17,7 +17,8 @@
 namespace us {
 
 Graph::Impl::Impl(const nlohmann::json &json)
-    : config(read_config(json)), targets(config.targets), own_live_(std::make_unique<us_live>()) {
+    : config(read_config(json)), targets(config.targets), sync_orders(targets.size()),
+      own_live_(std::make_unique<us_live>()) {
     for (auto &target : targets)
         leaves.push_back(target->leaf());
     errors.resize(targets.size());
@@ -179,8 +180,12 @@ std::string Graph::set(const std::string &layer, const nlohmann::json &params) {
 }
 
 std::string Graph::readd(const std::string &layer, const std::string &member) {
-    for (auto &target : impl_->targets)
-        if (target->config().name == layer && target->handler()) return target->handler()->readd(member);
+    for (auto &target : impl_->targets) {
+        if (target->config().name != layer || !target->handler()) continue;
+        // One that could not be loaded has no members to speak of; a mirror above it may be served without.
+        std::string trouble = impl_->trouble_of(target->config().index);
+        return trouble.empty() ? target->handler()->readd(member) : trouble;
+    }
     return "there is no mirror \"" + layer + "\"";
 }
 

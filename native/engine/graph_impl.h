@@ -12,6 +12,7 @@
 #include "engine/graph.h"
 #include "engine/live.h"
 #include "engine/offload.h"
+#include "engine/sync_order.h"
 
 namespace us {
 
@@ -39,6 +40,7 @@ struct Graph::Impl {
     DeviceConfig config;
     std::vector<std::unique_ptr<Target>> &targets;     // config.targets
     std::vector<Leaf *> leaves;                        // by layer index; nullptr for the others
+    std::vector<SyncOrder> sync_orders;                // by layer index
     us_live *live = nullptr;                           // in live_file, or own_live_ when there is none
     std::unique_ptr<LiveFile> live_file;               // of a table with handlers
     std::unique_ptr<Offload> offload;                  // the same

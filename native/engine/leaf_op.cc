@@ -5,7 +5,7 @@
 #include <cerrno>
 
 #include "engine/counters.h"
-#include "engine/graph.h"
+#include "engine/graph_impl.h"
 #include "engine/log.h"
 #include "engine/queue_impl.h"
 
@@ -77,6 +77,10 @@ void count(LeafOp &op, int32_t error) {
 
 enum class Next { again, ended };
 
+SyncOrder &order_of(const LeafOp &op) {
+    return op.queue->graph().impl().sync_orders[op.leaf->config().index];
+}
+
 Next fail(LeafOp &op, int32_t result, int32_t &error) {
     if (op.io.durable()) op.queue->graph().sync_failed(op.leaf->config().index);
     error = result;
@@ -109,12 +113,29 @@ Next advance(LeafOp &op, int64_t result, int32_t &error) {
 
 bool step(LeafOp &op, int32_t &error);
 
+void conclude(LeafOp &op, int32_t error) {
+    count(op, error);
+    op.ended(op, error);
+}
+
+// What failed has been told to the leaf. A flush that succeeded waits for all that may yet fail in its place.
+void end_in_order(LeafOp &op, int32_t error) {
+    SyncOrder &order = order_of(op);
+    for (LeafOp *held : order.end(op.sync_ticket))
+        held->queue->post([held] { conclude(*held, held->leaf->sync_error()); });
+    bool flushed = op.io.op == US_OP_FLUSH && error == 0;
+    if (flushed && order.hold(op)) return;
+    conclude(op, flushed ? op.leaf->sync_error() : error);
+}
+
 void completed(Completion &self, int32_t result, uint32_t) {
     auto &op = static_cast<LeafOp &>(self);
     int32_t error = 0;
     if (advance(op, result, error) == Next::again && step(op, error)) return;
-    count(op, error);
-    op.ended(op, error);
+    if (op.sync_ticket)
+        end_in_order(op, error);
+    else
+        conclude(op, error);
 }
 
 // Inline steps until one goes to the ring (true) or the operation has ended (false).
@@ -123,6 +144,8 @@ bool step(LeafOp &op, int32_t &error) {
         LeafIo io = rest(op);
         if (!op.leaf->runs_inline(io)) {
             op.fn = completed;
+            if (op.io.durable() && op.sync_ticket == 0 && op.leaf->remembers_sync_failures())
+                op.sync_ticket = order_of(op).begin();
             op.leaf->prepare(op.queue->prepare(op), op.queue->impl().file_index(op.leaf->config().index), io);
             return true;
         }
@@ -136,6 +159,7 @@ bool start_leaf_op(LeafOp &op, int32_t &error) {
     op.good = 0;
     op.retries = 0;
     op.zero_fill = false;
+    op.sync_ticket = 0;
     error = 0;
     if (us_op_writes(op.io.op) && op.leaf->config().read_only) error = -EROFS;
     if (op.io.op == US_OP_FLUSH) {

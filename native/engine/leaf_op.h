@@ -15,7 +15,8 @@ struct LeafOp : Completion {
     LeafIo io;         // as it was asked for
     uint64_t good = 0; // bytes done
     uint32_t retries = 0;
-    bool zero_fill = false; // zeros are being written as data
+    bool zero_fill = false;   // zeros are being written as data
+    uint64_t sync_ticket = 0; // of a flush or durable write that others have to know of
 
     // Runs once: error is 0 or -errno, `good` is set.
     void (*ended)(LeafOp &op, int32_t error) = nullptr;

@@ -84,6 +84,8 @@ void LiveFile::look_at_predecessor(uint64_t table_hash, uint32_t nr_queues) {
     bool busy = false;
     for (uint32_t i = 0; valid && i < h.nr_slots; i++)
         busy |= layout->slots[i].sequence.load() != 0;
+    for (uint32_t i = 0; valid && i < US_MAX_LAYERS; i++)
+        busy |= layout->resync[i].unrecorded != 0;
     bool fits = valid && h.table_hash == table_hash && h.nr_queues == nr_queues && h.depth == depth_;
     if (valid && !busy) predecessor_ = Predecessor::idle;
     if (fits) {

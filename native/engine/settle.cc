@@ -34,6 +34,8 @@ Task<void> Graph::Impl::settle(Executor &executor, int &error) {
 // Down to the outermost handlers: what lies beside them is a single copy, and equal to itself.
 Task<int> Graph::Impl::settle_layer(Executor &executor, uint32_t layer, LeafIo io) {
     Run nobody;
+    // A mirror that could not be opened: the one above has dropped it, and will copy all of it.
+    if (!trouble_of(layer).empty()) co_return 0;
     if (targets[layer]->instrument()) {
         int error = co_await settle_layer(executor, targets[layer]->config().children[0], io);
         co_return error;

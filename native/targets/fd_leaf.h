@@ -24,6 +24,7 @@ class FdLeaf : public Leaf {
     int64_t run(const LeafIo &io) override;
     void prepare(io_uring_sqe *sqe, int file, const LeafIo &io) const override;
     void sync_failed() override;
+    bool remembers_sync_failures() const override { return !direct_ && !in_memory_; }
     int sync_error() const override;
     void forget_sync_error() override;
     int sync_now() override;

@@ -17,8 +17,8 @@ class Leaf;
 // What outlives the server of a resync: the bytes before `position` are copied to all of `members`.
 struct ResyncWords {
     uint64_t position;
-    uint32_t members; // bit c: child c
-    uint32_t reserved;
+    uint32_t members;    // bit c: child c
+    uint32_t unrecorded; // bit c: child c has failed, and the durable state could not be told
 };
 
 // What is known of a dead predecessor of the same boot.

@@ -112,6 +112,9 @@ class Leaf : public Target {
     // Called with the error of a flush or of a durable write that failed.
     virtual void sync_failed() {}
 
+    // Whether a failure is told once only, so that the leaf has to remember it. Valid once open.
+    virtual bool remembers_sync_failures() const { return false; }
+
     // The error that every flush must report from now on, 0 for none.
     virtual int sync_error() const { return 0; }
 

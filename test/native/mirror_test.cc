@@ -231,6 +231,30 @@ TEST(mirror_acknowledges_nothing_while_a_failure_cannot_be_recorded) {
     CHECK(served.read(4 * MiB, MiB) == pattern(3, MiB));
 }
 
+TEST(mirror_remembers_across_a_kill_a_failure_that_could_not_be_recorded) {
+    TempDir dir;
+    auto config = mirrored(dir);
+    pid_t child = fork();
+    if (child == 0) {
+        FaultyLeaf *b = nullptr;
+        Served served(config.json(), 1, 32, [&](us::Graph &graph) { b = &FaultyLeaf::install(graph, "b"); });
+        CHECK_EQ(served.write(0, pattern(1, MiB)).error, 0);
+        std::filesystem::create_directory(dir.path("state/mirror-safe.json.new"));
+        b->fail_all(US_OP_WRITE, -EIO);
+        CHECK_EQ(served.write(0, pattern(2, MiB)).error, -EIO);
+        CHECK_EQ(served.flush().error, -EIO); // reads may have shown what only one member has
+        raise(SIGKILL);
+    }
+    CHECK(waitpid(child, nullptr, 0) == child);
+    std::filesystem::remove(dir.path("state/mirror-safe.json.new"));
+    Served served(config.json());
+    CHECK_EQ(state_of(served.mirror(), 1), "dropped");
+    CHECK(served.read(0, MiB) == pattern(2, MiB));
+    CHECK_EQ(served.graph().readd("safe", "b"), "");
+    served.wait_for(all_in_sync);
+    CHECK(equal_files(dir, "a", "b"));
+}
+
 TEST(mirror_starts_without_a_dropped_or_vanished_member_but_not_without_all) {
     TempDir dir;
     auto config = mirrored(dir);

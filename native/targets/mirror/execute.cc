@@ -109,10 +109,15 @@ Task<void> MirrorTarget::wait_for_window(Executor &executor, uint64_t start, uin
 }
 
 Task<IoResult> MirrorTarget::change(Executor &executor, LeafIo io, const Run &run) {
-    if (io.op != US_OP_FLUSH) {
-        int error = co_await enter_for_writing(executor, io.offset, io.offset + io.length, run);
-        if (error != 0) co_return IoResult{error, 0};
+    int error = 0;
+    if (io.op != US_OP_FLUSH)
+        error = co_await enter_for_writing(executor, io.offset, io.offset + io.length, run);
+    else if (std::atomic_ref<uint32_t>(context_.live->gate).load() & US_LIVE_UNRECORDED) {
+        // What a flush makes durable, a member that is not known to have failed must not take back.
+        std::function<int()> job = [this] { return record_failures() == 0 ? 0 : -EIO; };
+        error = co_await executor.offload(std::move(job));
     }
+    if (error != 0) co_return IoResult{error, 0};
     IoResult result = co_await to_members(executor, io, run);
     if (io.op != US_OP_FLUSH) run.leave(index());
     co_return result;

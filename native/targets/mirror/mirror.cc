@@ -70,6 +70,8 @@ void MirrorTarget::load(HandlerContext context) {
         context_.notice(true, "mirror \"" + config().name +
                                   "\": its state is corrupt; only the first member counts");
 
+    if (past && context_.predecessor == Predecessor::same) add_unrecorded(*past);
+
     Circumstances circumstances{config().name, context_.boot_id, context_.predecessor, utc_now(), fresh_id()};
     Start start = decide_start(past, context_.members, circumstances);
     for (const std::string &notice : start.notices)
@@ -85,11 +87,22 @@ void MirrorTarget::load(HandlerContext context) {
     live.gate = 0;
     live.window_start = live.window_end = 0;
     adopt(std::move(start.record));
+    unsaved_ = false;
     uint32_t syncing = set_of(MemberState::syncing);
     bool goes_on = context_.predecessor == Predecessor::same &&
                    (syncing & ~(context_.resync->members & start.resumable)) == 0;
     if (!goes_on) context_.resync->position = 0;
     context_.resync->members = syncing;
+}
+
+// What a predecessor could not put on record, its live file has kept.
+void MirrorTarget::add_unrecorded(MirrorRecord &past) const {
+    for (uint32_t i = 0; i < past.members.size(); i++) {
+        if (!(context_.resync->unrecorded >> i & 1)) continue;
+        MemberRecord &m = past.members[i];
+        m = {m.name, m.identity, MemberState::dropped, "it failed, and that could not be recorded",
+             utc_now()};
+    }
 }
 
 MirrorRecord MirrorTarget::next_record() const {
@@ -102,9 +115,10 @@ MirrorRecord MirrorTarget::next_record() const {
     return record;
 }
 
-int MirrorTarget::save(MirrorRecord &record) const {
+int MirrorTarget::save(MirrorRecord &record) {
     record.generation++;
     int error = write_durably(context_.state_dir, record_file(), print_record(record));
+    unsaved_ = error != 0;
     if (error != 0)
         context_.notice(true,
                         "mirror \"" + config().name + "\": its state cannot be written: " + strerror(-error));
@@ -115,6 +129,8 @@ void MirrorTarget::adopt(MirrorRecord record) {
     std::lock_guard lock(mutex_);
     record_ = std::move(record);
     unrecorded_ = 0;
+    word(context_.resync->unrecorded).store(0);
+    word(context_.live->gate).fetch_and(~US_LIVE_UNRECORDED);
     uint32_t in_sync = set_of(MemberState::in_sync);
     uint32_t takes_writes = in_sync | set_of(MemberState::syncing);
     us_live_layer &live = *context_.live;
@@ -161,7 +177,7 @@ void MirrorTarget::move_window(uint64_t start, uint64_t end) {
 
 int MirrorTarget::open_gate() {
     if (gate_open()) return 0;
-    if (!record_.dirty || unrecorded_) {
+    if (!record_.dirty || unrecorded_ || unsaved_) {
         MirrorRecord record = next_record();
         record.dirty = true;
         if (int error = save(record)) return error;
@@ -178,30 +194,47 @@ int MirrorTarget::open_gate() {
 
 int MirrorTarget::drop(uint32_t members, const std::string &reason) {
     MirrorRecord record = next_record();
+    uint32_t current = 0;
+    for (uint32_t i = 0; i < record.members.size(); i++)
+        if (record.members[i].state == MemberState::in_sync) current |= 1u << i;
+    // The last current member stays, whatever it answers; others that failed beside it must not.
+    bool last = (current & ~members) == 0;
+    if (last) members &= ~(current & -current);
     std::string names;
-    bool one_left = false;
     for (uint32_t i = 0; i < record.members.size(); i++) {
         MemberRecord &m = record.members[i];
-        if ((members >> i & 1) && m.state != MemberState::dropped) {
-            m = {m.name, m.identity, MemberState::dropped, reason, utc_now()};
-            names += (names.empty() ? "\"" : ", \"") + m.name + "\"";
-        }
-        one_left |= m.state == MemberState::in_sync;
+        if (!(members >> i & 1) || m.state == MemberState::dropped) continue;
+        m = {m.name, m.identity, MemberState::dropped, reason, utc_now()};
+        names += (names.empty() ? "\"" : ", \"") + m.name + "\"";
     }
-    if (names.empty() && !unrecorded_) return 0;
-    if (!one_left) return -EIO; // the last current member stays, whatever it answers
+    int result = last ? -EIO : 0;
+    if (names.empty() && !unrecorded_) return result;
     if (int error = save(record)) {
         // Not on record: a successor would trust these members. So no write succeeds until it is.
         std::lock_guard lock(mutex_);
         word(context_.live->readable).fetch_and(~members);
+        word(context_.live->gate).fetch_or(US_LIVE_UNRECORDED);
         word(context_.live->gate).fetch_and(~US_LIVE_WRITE_OPEN);
         word(context_.resync->members).fetch_and(~members);
+        word(context_.resync->unrecorded).fetch_or(members);
         unrecorded_ |= members;
         unrecorded_why_ = reason;
+        want_recording();
         return error;
     }
     adopt(std::move(record));
-    context_.notice(true, "mirror \"" + config().name + "\": dropped " + names + ": " + reason);
+    if (!names.empty())
+        context_.notice(true, "mirror \"" + config().name + "\": dropped " + names + ": " + reason);
+    return result;
+}
+
+int MirrorTarget::record_failures() {
+    if (!unrecorded_) return 0;
+    MirrorRecord record = next_record();
+    if (int error = save(record)) return error;
+    context_.notice(true,
+                    "mirror \"" + config().name + "\": what had failed is on record now: " + unrecorded_why_);
+    adopt(std::move(record));
     return 0;
 }
 

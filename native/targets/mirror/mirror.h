@@ -3,8 +3,8 @@
 //
 //   mirror.cc    changes of state: durable first, then in the live words
 //   execute.cc   careful reads, writes and flushes; members that fail are dropped
-//   resync.cc    copying to members that are behind; marking clean when idle
-//   record.cc    the durable state, and what a start makes of it
+//   resync.cc    copying to members that are behind; marking clean when idle; recording what could not be
+//   recorded record.cc    the durable state, and what a start makes of it
 //
 // What changes when, and by whom:
 //
@@ -55,7 +55,8 @@ class MirrorTarget : public Target, public Handler {
     uint32_t child_layer(uint32_t child) const { return config().children[child]; }
     std::string record_file() const { return "mirror-" + config().name + ".json"; }
     MirrorRecord next_record() const; // the record of now, with all failures in it
-    int save(MirrorRecord &record) const;
+    void add_unrecorded(MirrorRecord &past) const;
+    int save(MirrorRecord &record);
     void adopt(MirrorRecord record); // takes a saved record and its sets into the live words
     uint32_t set_of(MemberState state) const;
     uint32_t readable() const;
@@ -67,6 +68,7 @@ class MirrorTarget : public Target, public Handler {
     // Changes, on the helper thread: 0 or -errno when they could not be made durable.
     int open_gate();
     int drop(uint32_t members, const std::string &reason);
+    int record_failures();
     int mark_clean(uint64_t epoch);
     int take_back(uint32_t child, std::string &refusal);
     int finish_sync(); // of those that are copied whole
@@ -91,20 +93,23 @@ class MirrorTarget : public Target, public Handler {
     Task<bool> grace(Executor &executor);
     Task<void> clean_when_idle(Executor &executor);
     Task<bool> flush_and_mark_clean(Executor &executor);
+    Task<void> record_sometime(Executor &executor);
     uint32_t syncing() const;
     uint32_t begin_pass();
     uint32_t copying() const;
     void want_resync();
     void want_cleaning();
+    void want_recording();
 
     HandlerContext context_;
     mutable std::mutex mutex_;
     MirrorRecord record_;
     uint32_t unrecorded_ = 0; // members that failed and could not be recorded as dropped: no write succeeds
     std::string unrecorded_why_;
-    uint64_t epoch_ = 0; // grows when the gate opens
+    bool unsaved_ = false; // the last attempt to save failed: the file may say either
+    uint64_t epoch_ = 0;   // grows when the gate opens
     std::vector<Waiting> waiting_;
-    bool resyncing_ = false, cleaning_ = false; // of the background queue's thread
+    bool resyncing_ = false, cleaning_ = false, recording_ = false; // of the background queue's thread
 };
 
 } // namespace us

@@ -13,14 +13,15 @@
 #include <memory>
 #include <new>
 
+#include "core/mirror.h"
 #include "targets/mirror/mirror.h"
 
 namespace us {
 
 namespace {
 
-constexpr uint64_t PART_BYTES = 1 << 20, WINDOW_BYTES = BACKGROUND_SLOTS * PART_BYTES;
-constexpr uint64_t RUN_BYTES = 64 << 10; // zeros are looked for in runs of this size
+constexpr uint64_t PART_BYTES = 1 << US_MIRROR_BALANCE_SHIFT, WINDOW_BYTES = BACKGROUND_SLOTS * PART_BYTES;
+constexpr uint64_t RUN_BYTES = PART_BYTES / 16; // zeros are looked for in runs of this size
 constexpr uint64_t RETRY_NS = 1'000'000'000;
 
 // Memory that direct IO takes.
@@ -244,6 +245,26 @@ Task<bool> MirrorTarget::flush_and_mark_clean(Executor &executor) {
     std::function<int()> job = [this, epoch] { return mark_clean(epoch); };
     int error = co_await executor.offload(std::move(job));
     co_return error == 0;
+}
+
+void MirrorTarget::want_recording() {
+    context_.on_background_queue([this](Executor &executor) {
+        if (recording_) return;
+        recording_ = true;
+        executor.spawn(record_sometime(executor));
+    });
+}
+
+// The next write or flush would do it as well; but there may be none for long.
+Task<void> MirrorTarget::record_sometime(Executor &executor) {
+    for (bool recorded = false; !recorded;) {
+        bool goes_on = co_await executor.pause(RETRY_NS);
+        if (!goes_on) break;
+        std::function<int()> job = [this] { return record_failures(); };
+        int error = co_await executor.offload(std::move(job));
+        recorded = error == 0;
+    }
+    recording_ = false;
 }
 
 // Reads what one member has and writes it to all; what was to become zeros becomes so. An error of the media
