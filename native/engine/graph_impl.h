@@ -36,6 +36,8 @@ struct Graph::Impl {
     // ---- settle.cc
     Task<void> settle(Executor &executor, int &error);
     Task<int> settle_layer(Executor &executor, uint32_t layer, LeafIo io);
+    Task<void> settle_dropped(Executor &executor, uint32_t layer, LeafIo io);
+    void leave_unsettled(uint32_t layer);
 
     DeviceConfig config;
     std::vector<std::unique_ptr<Target>> &targets;     // config.targets

@@ -31,17 +31,40 @@ Task<void> Graph::Impl::settle(Executor &executor, int &error) {
             "made equal what a killed server had in flight: " + std::to_string(settled) + " requests");
 }
 
+// Mirrors that cannot be made equal now: when they are opened next, they take nothing for granted.
+void Graph::Impl::leave_unsettled(uint32_t layer) {
+    if (config.table.layers[layer].type == US_TYPE_MIRROR) live_file->resync(layer).unsettled = 1;
+    for (uint32_t child : targets[layer]->config().children)
+        leave_unsettled(child);
+}
+
+// Members that a mirror has dropped may be mirrors themselves, which somebody may take back or use by
+// themselves.
+Task<void> Graph::Impl::settle_dropped(Executor &executor, uint32_t layer, LeafIo io) {
+    const std::vector<uint32_t> &children = targets[layer]->config().children;
+    for (uint32_t c = 0; c < children.size(); c++) {
+        if (live->layers[layer].writable >> c & 1) continue;
+        int error = co_await settle_layer(executor, children[c], io);
+        if (error != 0) leave_unsettled(children[c]);
+    }
+}
+
 // Down to the outermost handlers: what lies beside them is a single copy, and equal to itself.
 Task<int> Graph::Impl::settle_layer(Executor &executor, uint32_t layer, LeafIo io) {
     Run nobody;
-    // A mirror that could not be opened: the one above has dropped it, and will copy all of it.
-    if (!trouble_of(layer).empty()) co_return 0;
+    // It could not be opened: the mirror above has dropped it.
+    if (!trouble_of(layer).empty()) {
+        leave_unsettled(layer);
+        co_return 0;
+    }
     if (targets[layer]->instrument()) {
         int error = co_await settle_layer(executor, targets[layer]->config().children[0], io);
         co_return error;
     }
     if (Handler *handler = targets[layer]->handler()) {
         int error = co_await handler->settle(executor, io, nobody);
+        if (error == 0 && config.table.layers[layer].type == US_TYPE_MIRROR)
+            co_await settle_dropped(executor, layer, io);
         co_return error;
     }
     if (leaves[layer]) co_return 0;

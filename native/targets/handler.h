@@ -19,6 +19,7 @@ struct ResyncWords {
     uint64_t position;
     uint32_t members;    // bit c: child c
     uint32_t unrecorded; // bit c: child c has failed, and the durable state could not be told
+    uint64_t unsettled;  // not 0: what a killed server had in flight could not be made equal
 };
 
 // What is known of a dead predecessor of the same boot.

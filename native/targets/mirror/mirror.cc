@@ -59,6 +59,8 @@ std::string MirrorTarget::identity() const {
 
 void MirrorTarget::load(HandlerContext context) {
     context_ = std::move(context);
+    // Until it is loaded: a successor must not think that this server has seen to it.
+    if (context_.predecessor == Predecessor::unknown) context_.resync->unsettled = 1;
     std::string text;
     int error = read_whole(context_.state_dir, record_file(), text);
     if (error != 0 && error != -ENOENT)
@@ -70,9 +72,14 @@ void MirrorTarget::load(HandlerContext context) {
         context_.notice(true, "mirror \"" + config().name +
                                   "\": its state is corrupt; only the first member counts");
 
-    if (past && context_.predecessor == Predecessor::same) add_unrecorded(*past);
+    Predecessor predecessor = context_.predecessor;
+    if (past && predecessor == Predecessor::same) add_unrecorded(*past);
+    if (past && predecessor == Predecessor::same && context_.resync->unsettled) {
+        past->dirty = true;
+        predecessor = Predecessor::unknown;
+    }
 
-    Circumstances circumstances{config().name, context_.boot_id, context_.predecessor, utc_now(), fresh_id()};
+    Circumstances circumstances{config().name, context_.boot_id, predecessor, utc_now(), fresh_id()};
     Start start = decide_start(past, context_.members, circumstances);
     for (const std::string &notice : start.notices)
         context_.notice(true, "mirror \"" + config().name + "\": " + notice);
@@ -89,8 +96,9 @@ void MirrorTarget::load(HandlerContext context) {
     adopt(std::move(start.record));
     unsaved_ = false;
     uint32_t syncing = set_of(MemberState::syncing);
-    bool goes_on = context_.predecessor == Predecessor::same &&
-                   (syncing & ~(context_.resync->members & start.resumable)) == 0;
+    if (!config().read_only) context_.resync->unsettled = 0;
+    bool goes_on =
+        predecessor == Predecessor::same && (syncing & ~(context_.resync->members & start.resumable)) == 0;
     if (!goes_on) context_.resync->position = 0;
     context_.resync->members = syncing;
 }
@@ -297,7 +305,7 @@ std::string MirrorTarget::readd(const std::string &member) {
 }
 
 void MirrorTarget::close(const std::vector<const Leaf *> &unflushed) {
-    if (!record_.dirty || unrecorded_) return;
+    if (!record_.dirty || unrecorded_ || context_.resync->unsettled) return;
     for (size_t i = 0; i < record_.members.size(); i++) {
         if (record_.members[i].state == MemberState::dropped) continue;
         for (const Leaf *leaf : context_.members[i].leaves)

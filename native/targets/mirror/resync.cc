@@ -220,7 +220,7 @@ Task<void> MirrorTarget::clean_when_idle(Executor &executor) {
     for (bool clean = false; !clean;) {
         uint64_t before = context_.inflight->published();
         bool goes_on = co_await executor.pause(context_.clean_after_ns);
-        if (!goes_on) break;
+        if (!goes_on || context_.resync->unsettled) break;
         // While members are behind, an unclean end costs nothing more than they do anyway.
         if (syncing() || context_.inflight->published() != before) continue;
         clean = co_await flush_and_mark_clean(executor);
@@ -235,8 +235,8 @@ Task<bool> MirrorTarget::flush_and_mark_clean(Executor &executor) {
         epoch = epoch_;
         std::atomic_ref<uint32_t>(context_.live->gate).fetch_and(~US_LIVE_WRITE_OPEN);
     }
-    bool quiet = co_await grace(executor);
-    if (!quiet) co_return false;
+    // Whatever is in flight, wherever it is: what a member could not take, the others may have taken already.
+    if (!context_.inflight->busy().empty()) co_return false;
     LeafIo flush;
     flush.op = US_OP_FLUSH;
     Run nobody;
