@@ -1,6 +1,7 @@
 // The ublk frontend on a real driver, where a process from outside cannot bring about what is to be seen.
 // Without a driver the tests say so and pass: test/vm/cases/native-units.sh runs them where there is one.
 #include <fcntl.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -73,8 +74,53 @@ struct Aligned {
 
 } // namespace
 
-TEST(ublk_zero_copy_goes_on_where_the_driver_cannot_register_a_buffer) {
-    if (!driver_is_here()) return;
+namespace {
+
+// How many places for buffers of a ring could be taken, from the first on.
+int take_places(int ring_fd) {
+    static std::vector<char> dummy(BLOCK);
+    std::vector<iovec> buffers(DEPTH, iovec{dummy.data(), dummy.size()});
+    io_uring_rsrc_update2 update{};
+    update.data = reinterpret_cast<uint64_t>(buffers.data());
+    update.nr = DEPTH;
+    return static_cast<int>(
+        syscall(__NR_io_uring_register, ring_fd, IORING_REGISTER_BUFFERS_UPDATE, &update, sizeof update));
+}
+
+// Rings of this process on which all places could be taken.
+int take_places_of_all_rings() {
+    int rings = 0;
+    for (const auto &entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+        std::error_code gone;
+        if (std::filesystem::read_symlink(entry.path(), gone) == "anon_inode:[io_uring]")
+            rings += take_places(std::stoi(entry.path().filename())) == static_cast<int>(DEPTH);
+    }
+    return rings;
+}
+
+void write_and_read(uint32_t id, const std::string &image) {
+    int fd = open(("/dev/ublkb" + std::to_string(id)).c_str(), O_RDWR | O_DIRECT | O_CLOEXEC);
+    CHECK(fd >= 0);
+    Aligned written(64 * BLOCK), read(64 * BLOCK);
+    for (size_t i = 0; i < written.bytes; i++)
+        written.data[i] = static_cast<char>(i * 131 + i / 4096);
+    for (off_t at : {0ll, 5ll << 20, static_cast<long long>(SIZE - 64 * BLOCK)}) {
+        CHECK_EQ(pwrite(fd, written.data, written.bytes, at), static_cast<ssize_t>(written.bytes));
+        memset(read.data, 0, read.bytes);
+        CHECK_EQ(pread(fd, read.data, read.bytes, at), static_cast<ssize_t>(read.bytes));
+        CHECK(memcmp(written.data, read.data, read.bytes) == 0);
+    }
+    CHECK(fsync(fd) == 0);
+    close(fd);
+
+    // It is in the file, too.
+    std::ifstream file(image, std::ios::binary);
+    file.seekg(5 << 20);
+    file.read(read.data, static_cast<std::streamsize>(read.bytes));
+    CHECK(file && memcmp(written.data, read.data, read.bytes) == 0);
+}
+
+void serve_with_no_place_for_buffers(const std::string &engine) {
     // Not /tmp, whose files may be memory: those are copied.
     std::filesystem::path folder = std::filesystem::current_path() / "ublk-fallback";
     std::filesystem::create_directories(folder);
@@ -85,49 +131,36 @@ TEST(ublk_zero_copy_goes_on_where_the_driver_cannot_register_a_buffer) {
     uint32_t id;
     {
         json config = config_of(folder, image);
-        config["table"]["ublk"]["engine"] = "native"; // its own places for buffers are what is taken here
+        config["table"]["ublk"]["engine"] = engine;
         Graph graph(config);
         Shelf shelf;
         ublk::Device device(graph, config, [](const std::string &) {});
         device.observe();
         graph.open(device.nr_queues(), device.depth());
         device.acquire(shelf);
+        bool in_kernel = engine == "uring-bpf";
+        // A loop's ring takes orders from outside until it is enabled, and the engine's from its thread
+        // alone.
+        if (in_kernel) CHECK_EQ(take_places_of_all_rings(), 1);
         device.start();
         id = device.id();
         if (std::string(device.copy_mode()) != "auto-zero-copy") {
             fprintf(stderr, "SKIPPED: this kernel copies\n");
         } else {
-            // Every place that a tag's buffer would take is taken.
-            std::vector<char> dummy(BLOCK);
-            std::vector<iovec> buffers(DEPTH, iovec{dummy.data(), dummy.size()});
-            std::promise<int> taken;
-            Queue &engine = device.queue(0).engine();
-            engine.post([&] {
-                taken.set_value(
-                    io_uring_register_buffers_update_tag(&engine.ring(), 0, buffers.data(), nullptr, DEPTH));
-            });
-            CHECK_EQ(taken.get_future().get(), static_cast<int>(DEPTH));
-
-            int fd = open(("/dev/ublkb" + std::to_string(id)).c_str(), O_RDWR | O_DIRECT | O_CLOEXEC);
-            CHECK(fd >= 0);
-            Aligned written(64 * BLOCK), read(64 * BLOCK);
-            for (size_t i = 0; i < written.bytes; i++)
-                written.data[i] = static_cast<char>(i * 131 + i / 4096);
-            for (off_t at : {0ll, 5ll << 20, static_cast<long long>(SIZE - 64 * BLOCK)}) {
-                CHECK_EQ(pwrite(fd, written.data, written.bytes, at), static_cast<ssize_t>(written.bytes));
-                memset(read.data, 0, read.bytes);
-                CHECK_EQ(pread(fd, read.data, read.bytes, at), static_cast<ssize_t>(read.bytes));
-                CHECK(memcmp(written.data, read.data, read.bytes) == 0);
+            CHECK_EQ(device.queue(0).loop() != nullptr, in_kernel);
+            Queue &executor = device.queue(0).engine();
+            if (!in_kernel) {
+                std::promise<int> taken;
+                executor.post([&] { taken.set_value(take_places(executor.ring().ring_fd)); });
+                CHECK_EQ(taken.get_future().get(), static_cast<int>(DEPTH));
             }
-            CHECK(fsync(fd) == 0);
-            close(fd);
-            CHECK(device.queue(0).registered_by_command() >= 6);
-
-            // It is in the file, too.
-            std::ifstream file(image, std::ios::binary);
-            file.seekg(5 << 20);
-            file.read(read.data, static_cast<std::streamsize>(read.bytes));
-            CHECK(file && memcmp(written.data, read.data, read.bytes) == 0);
+            write_and_read(id, image);
+            if (in_kernel) {
+                const us_loop_counters &counters = device.queue(0).loop()->counters();
+                CHECK(counters.passed[US_LOOP_BY_BUFFER] >= 6);
+            } else {
+                CHECK(device.queue(0).registered_by_command() >= 6);
+            }
         }
         device.stop();
         device.join();
@@ -135,6 +168,16 @@ TEST(ublk_zero_copy_goes_on_where_the_driver_cannot_register_a_buffer) {
     }
     ublk::Control().remove(id, ublk::Control::QUICK);
     std::filesystem::remove_all(folder);
+}
+
+} // namespace
+
+TEST(ublk_zero_copy_goes_on_where_the_driver_cannot_register_a_buffer) {
+    if (driver_is_here()) serve_with_no_place_for_buffers("native");
+}
+
+TEST(ublk_loop_passes_on_what_the_driver_cannot_register_a_buffer_for) {
+    if (driver_is_here()) serve_with_no_place_for_buffers("uring-bpf");
 }
 
 TEST(ublk_a_device_that_never_went_live_is_removed) {
