@@ -32,6 +32,7 @@ us_live live_words(const DeviceConfig &config, const json &overrides) {
         words.readable = own.value("readable", all);
         words.writable = own.value("writable", all);
         words.gate = own.value("open", true) ? US_LIVE_WRITE_OPEN : 0;
+        if (own.value("unrecorded", false)) words.gate |= US_LIVE_UNRECORDED;
         words.window_start = own.value("windowStart", uint64_t{0});
         words.window_end = own.value("windowEnd", uint64_t{0});
     }

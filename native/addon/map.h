@@ -11,9 +11,8 @@ namespace us::addon {
 // Pure. question, as JSON:
 //
 //     device    one element of Table.devices
-//     live      { LAYER: { readable, writable, open, windowStart, windowEnd } } for mirrors that differ from
-//     all
-//               members in sync and the gate open
+//     live      { LAYER: { readable, writable, open, unrecorded, windowStart, windowEnd } } for mirrors that
+//               differ from all members in sync, the gate open, and all failures on record
 //     requests  [{ root, op, offset, length }], op as in enum us_op
 //
 // Answer, as JSON: { walks, pieces }. walks: how many walks this process has done so far. pieces: per

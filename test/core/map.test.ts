@@ -51,11 +51,16 @@ function arbitraryInstruments(device: Device): fc.Arbitrary<Live> {
 /** Current members are a subset, never empty, of those that take writes. */
 function arbitraryMirrors(device: Device): fc.Arbitrary<Live> {
   const words = device.layers.filter(isMirror).map((layer) =>
-    fc.record({ readable: fc.nat(), more: fc.nat(), open: fc.boolean() }).map(({ readable, more, open }) => {
-      const current = readable & allOf(layer) || 1;
-      const writable = (current | more) & allOf(layer);
-      return [layer.name, { readable: current, writable, open, windowStart: 0, windowEnd: 0 }] as const;
-    }),
+    fc
+      .record({ readable: fc.nat(), more: fc.nat(), open: fc.boolean(), unrecorded: fc.boolean() })
+      .map(({ readable, more, open, unrecorded }) => {
+        const current = readable & allOf(layer) || 1;
+        const writable = (current | more) & allOf(layer);
+        return [
+          layer.name,
+          { readable: current, writable, open, unrecorded, windowStart: 0, windowEnd: 0 },
+        ] as const;
+      }),
   );
   return fc.tuple(...words).map((entries) => Object.fromEntries(entries));
 }
@@ -159,6 +164,7 @@ describe("the mapping core", () => {
               readable: 1,
               writable: allOf(layer),
               open: true,
+              unrecorded: false,
               windowStart: layer === mirror ? low * SECTOR : 0,
               windowEnd: layer === mirror ? high * SECTOR : 0,
             };

@@ -13,6 +13,8 @@ export interface MirrorWords {
   readable: number;
   writable: number;
   open: boolean;
+  /** A failure is not on record: flushes are handed over. */
+  unrecorded: boolean;
   windowStart: number;
   windowEnd: number;
 }
@@ -100,11 +102,13 @@ export function places(device: Device, live: Live, index: number, op: Op, offset
   }
 }
 
-/** Every leaf that a flush of layer `index` reaches, or instrument that looks at it, in order. */
+/** Every leaf that a flush of layer `index` reaches, or layer that is handed it, in order. */
 export function flushed(device: Device, live: Live, index: number): number[] {
   const layer = layerAt(device, index);
   if (layer.children.length === 0 || looksAt(live, layer, "flush")) return [index];
-  const writable = layer.type === "mirror" ? mirrorWords(live, layer).writable : -1;
+  const words = layer.type === "mirror" ? mirrorWords(live, layer) : null;
+  if (words?.unrecorded) return [index];
+  const writable = words?.writable ?? -1;
   const reached = layer.children.filter((_, child) => ((writable >>> child) & 1) === 1);
   return reached.flatMap((child) => flushed(device, live, child));
 }

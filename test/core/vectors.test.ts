@@ -26,6 +26,7 @@ interface Words {
   readable?: number[];
   writable?: number[];
   open?: boolean;
+  unrecorded?: boolean;
   looks?: Op[];
   window?: [number, number];
 }
@@ -91,9 +92,9 @@ const setOf = (members: number[]) => members.reduce((set, member) => set + 2 ** 
 
 function mirrorWords({ children }: TableLayer, given: Words): MirrorWords {
   const all = [...children.keys()];
-  const { readable = all, writable = all, open = true, window = [0, 0] } = given;
+  const { readable = all, writable = all, open = true, unrecorded = false, window = [0, 0] } = given;
   const [windowStart, windowEnd] = window;
-  return { readable: setOf(readable), writable: setOf(writable), open, windowStart, windowEnd };
+  return { readable: setOf(readable), writable: setOf(writable), open, unrecorded, windowStart, windowEnd };
 }
 
 function instrumentWords({ looks = [], window = EVERYWHERE }: Words): InstrumentWords {

@@ -191,6 +191,10 @@ std::vector<Case> smaller_stacks(const Stack &stack, const Request &request) {
             out.emplace_back(stack, request);
             out.back().first[i].words.window_start = out.back().first[i].words.window_end = 0;
         }
+        if (layer.words.unrecorded) {
+            out.emplace_back(stack, request);
+            out.back().first[i].words.unrecorded = false;
+        }
         if (layer.words.looks) {
             out.emplace_back(stack, request);
             out.back().first[i].words.looks &= layer.words.looks - 1;
@@ -205,7 +209,8 @@ uint64_t weight(const Stack &stack, const Request &request) {
     for (const Layer &layer : stack)
         sum += (uint64_t{1} << 50) + (layer.children.size() << 45) +
                (is_leaf(layer) ? layer.size / 512 : 1 << 20) + layer.chunk / 512 + layer.start / 512 +
-               (layer.words.window_end ? 1 : 0) + static_cast<uint64_t>(std::popcount(layer.words.looks));
+               (layer.words.window_end ? 1 : 0) + layer.words.unrecorded +
+               static_cast<uint64_t>(std::popcount(layer.words.looks));
     return sum;
 }
 

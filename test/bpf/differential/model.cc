@@ -113,7 +113,8 @@ void Model::flush(uint32_t index) {
     if (is_leaf(layer)) return add(index, 0, 0, 0, false, true);
     bool mirrored = layer.type == US_TYPE_MIRROR;
     bool looked_at = layer.type == US_TYPE_INSTRUMENT && is_member(layer.words.looks, US_OP_FLUSH);
-    if (looked_at || (mirrored && layer.words.writable == 0)) return add(index, 0, 0, 0, true, true);
+    if (looked_at || (mirrored && (layer.words.writable == 0 || layer.words.unrecorded)))
+        return add(index, 0, 0, 0, true, true);
     for (size_t child = 0; child < layer.children.size(); child++)
         if (!mirrored || is_member(layer.words.writable, child)) flush(layer.children[child]);
 }

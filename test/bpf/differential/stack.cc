@@ -88,6 +88,7 @@ void mirror_words(Random &random, Layer &layer) {
     if (!words.readable && !random.one_in(8)) words.readable = 1;
     words.writable = random.one_in(2) ? all : words.readable | (static_cast<uint32_t>(random.next()) & all);
     words.open = !random.one_in(8);
+    words.unrecorded = random.one_in(8);
 }
 
 // Most let most requests through: what lies below them is to be seen, too.
@@ -290,7 +291,8 @@ us_live live_of(const Stack &stack) {
         bool mirror = stack[i].type == US_TYPE_MIRROR;
         out.readable = mirror ? words.readable : ~0u;
         out.writable = mirror ? words.writable : ~0u;
-        out.gate = mirror ? words.open * US_LIVE_WRITE_OPEN : words.looks;
+        out.gate = words.looks;
+        if (mirror) out.gate = words.open * US_LIVE_WRITE_OPEN | words.unrecorded * US_LIVE_UNRECORDED;
         out.window_start = words.window_start;
         out.window_end = words.window_end;
     }
@@ -315,7 +317,8 @@ std::string text_of(const Stack &stack) {
             out << (c ? ", " : ", on ") << layer.children[c];
         if (layer.type == US_TYPE_MIRROR)
             out << std::hex << "; readable " << layer.words.readable << ", writable " << layer.words.writable
-                << std::dec << (layer.words.open ? ", open" : ", closed") << ", window "
+                << std::dec << (layer.words.open ? ", open" : ", closed")
+                << (layer.words.unrecorded ? ", a failure unrecorded" : "") << ", window "
                 << layer.words.window_start << ".." << layer.words.window_end;
         if (layer.type == US_TYPE_INSTRUMENT)
             out << std::hex << "; looks at " << layer.words.looks << std::dec << ", window "

@@ -13,7 +13,7 @@ namespace us::differential {
 // What may change while IO runs, of a mirror or of an instrument.
 struct Words {
     uint32_t readable = 0, writable = 0; // of a mirror: sets of children
-    bool open = true;
+    bool open = true, unrecorded = false;
     uint32_t looks = 0;                        // of an instrument: a set of operations
     uint64_t window_start = 0, window_end = 0; // where a mirror is copied; where an instrument looks
 };

@@ -46,6 +46,7 @@ void read_words(const json &from, Words &words) {
     if (from.contains("readable")) words.readable = set_of(from["readable"]);
     if (from.contains("writable")) words.writable = set_of(from["writable"]);
     words.open = from.value("open", true);
+    words.unrecorded = from.value("unrecorded", false);
     for (const json &op : from.value("looks", json::array()))
         words.looks |= 1u << OPS.at(op);
     if (from.contains("window")) {
