@@ -284,7 +284,7 @@ US_INLINE void begin(struct ring *r, us_u32 tag) {
     }
     /* Writes alone have it. A number and no branch: the verifier would follow what comes after it twice. */
     us_u32 fua = desc.op_flags & UBLK_IO_F_FUA;
-    if (counters.sync_failed && (fua || op == UBLK_IO_OP_FLUSH)) return refuse(r, tag, t, US_LOOP_BY_SYNC);
+    if (config.pass_flushes && (fua || op == UBLK_IO_OP_FLUSH)) return refuse(r, tag, t, US_LOOP_BY_SYNC);
     t->length = length;
     t->pending = 1;
     t->op = (us_u16)op; /* enum us_op has the driver's numbers for these three */

@@ -33,8 +33,8 @@ enum us_loop_reason {
     US_LOOP_BY_FAILURE = 2,   /* a piece failed or came short */
     US_LOOP_BY_BUFFER = 3,    /* the driver could not register the request's buffer */
     US_LOOP_BY_SIZE = 4,      /* more pieces than the loop places for one request */
-    US_LOOP_BY_SYNC = 5,      /* a flush has failed before: flushes are answered by the leaf that remembers */
-    US_LOOP_REASONS = 8,      /* places for counts: a power of two */
+    US_LOOP_BY_SYNC = 5, /* a leaf with a page cache: of overlapping flushes one alone hears of a failure */
+    US_LOOP_REASONS = 8, /* places for counts: a power of two */
 };
 
 /* Pieces of one request at most. */
@@ -55,6 +55,7 @@ struct us_loop_config {
     us_u32 types;          /* bit T: the table has a layer of type T */
     us_u32 root;
     us_u32 read_only;
+    us_u32 pass_flushes;                            /* and durable writes: US_LOOP_BY_SYNC */
     us_u32 shared;                                  /* live words are in the region */
     us_u32 tracked;                                 /* writes publish in-flight slots there */
     us_u32 region_bytes, live_offset, slots_offset; /* of this queue's first slot */
@@ -105,9 +106,8 @@ struct us_loop_counters {
     us_u64 last_wait; /* how long that had to be waited for */
     us_u32 rounds;    /* that this step may still look for completions */
     us_u32 stopping;
-    us_u32 sync_failed; /* set by the server, for good: US_LOOP_BY_SYNC */
-    us_u32 aborted;     /* the driver takes the device back */
-    us_u32 lost;        /* -errno of a FETCH that failed in another way: the loop cannot go on */
+    us_u32 aborted; /* the driver takes the device back */
+    us_u32 lost;    /* -errno of a FETCH that failed in another way: the loop cannot go on */
     /* Set by the server, and its own: a program that is verified serves the next server too. */
     us_u32 executor_ring; /* its descriptor of the executor's ring */
     us_u64 descriptors;   /* address of the queue's request descriptors */

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -149,15 +150,12 @@ void Graph::count_error(uint32_t layer, int error) {
 }
 
 void Graph::sync_failed(uint32_t layer) {
-    Leaf &leaf = *impl_->leaves[layer];
-    leaf.sync_failed();
-    if (leaf.sync_error() == 0) return; // its media are asked each time, and answer for themselves
-    for (const auto &listener : impl_->sync_listeners)
-        listener();
+    impl_->leaves[layer]->sync_failed();
 }
 
-void Graph::on_sync_failed(std::function<void()> listener) {
-    impl_->sync_listeners.push_back(std::move(listener));
+bool Graph::orders_flushes() const {
+    return std::ranges::any_of(impl_->leaves,
+                               [](const Leaf *leaf) { return leaf && leaf->remembers_sync_failures(); });
 }
 
 nlohmann::json Graph::status() const {

@@ -64,11 +64,11 @@ class Graph {
     // All params of an instrument anew. Any thread. Returns an error text, empty when done.
     std::string set(const std::string &layer, const nlohmann::json &params);
 
-    // Any thread: a flush, or a durable write, of this leaf has failed. Tells the leaf and, when all its
-    // flushes fail from now on, whoever asked to know.
+    // Any thread: a flush, or a durable write, of this leaf has failed.
     void sync_failed(uint32_t layer);
-    // Before anything runs.
-    void on_sync_failed(std::function<void()> listener);
+    // Once open: flushes and durable writes have to be carried out by queues, which put those that overlap in
+    // order (engine/sync_order.h).
+    bool orders_flushes() const;
 
     // Any thread: one more failed operation of a layer; error is a positive errno.
     void count_error(uint32_t layer, int error);

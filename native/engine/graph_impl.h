@@ -40,13 +40,12 @@ struct Graph::Impl {
     void leave_unsettled(uint32_t layer);
 
     DeviceConfig config;
-    std::vector<std::unique_ptr<Target>> &targets;     // config.targets
-    std::vector<Leaf *> leaves;                        // by layer index; nullptr for the others
-    std::vector<SyncOrder> sync_orders;                // by layer index
-    us_live *live = nullptr;                           // in live_file, or own_live_ when there is none
-    std::unique_ptr<LiveFile> live_file;               // of a table with handlers
-    std::unique_ptr<Offload> offload;                  // the same
-    std::vector<std::function<void()>> sync_listeners; // constant once anything runs
+    std::vector<std::unique_ptr<Target>> &targets; // config.targets
+    std::vector<Leaf *> leaves;                    // by layer index; nullptr for the others
+    std::vector<SyncOrder> sync_orders;            // by layer index
+    us_live *live = nullptr;                       // in live_file, or own_live_ when there is none
+    std::unique_ptr<LiveFile> live_file;           // of a table with handlers
+    std::unique_ptr<Offload> offload;              // the same
     int state_dir = -1;
     std::map<uint32_t, ConfigError> troubles; // by layer: leaves and mirrors that cannot be served
 

@@ -65,7 +65,9 @@ const KERNEL = object("What the program in the kernel's io_uring loop did", {
     failure: integer("IO failed or came short."),
     buffer: integer("The driver could not register the request's pages."),
     size: integer("More pieces than the program keeps track of."),
-    flush: integer("Flushes and durable writes after a flush that failed."),
+    flush: integer(
+      "Flushes and durable writes above a page cache, whose failures only the server remembers.",
+    ),
   }),
   enters: integer("Calls of io_uring_enter by the loop's thread: it stays inside."),
   steps: integer("Runs of the program."),

@@ -63,10 +63,6 @@ void Device::choose_engine(Shelf &shelf) {
     if (!reason.empty()) return refuse_kernel(reason, log);
     engine_.in_kernel = true;
     engine_.reason = "requests are carried out in the kernel's io_uring loop";
-    graph_.on_sync_failed([this] {
-        for (auto &queue : queues_)
-            queue->distrust_flushes();
-    });
 }
 
 void Device::refuse_kernel(const std::string &reason, const std::string &verifier) {

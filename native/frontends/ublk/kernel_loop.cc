@@ -85,6 +85,7 @@ KernelLoop::KernelLoop(Graph &graph, const DeviceFacts &facts, uint16_t queue, P
     config_.auto_buf_flags = static_cast<us_u32>(auto_buf_reg(0, AUTO_BUF_REG_FALLBACK));
     config_.root = facts.root;
     config_.read_only = facts.read_only;
+    config_.pass_flushes = graph.orders_flushes();
     config_.size_bytes = facts.size_bytes;
     config_.passed_stride = inbox.stride;
     config_.spin_ns = polling == Polling::off ? 0 : SPIN_NS;

@@ -68,8 +68,6 @@ class KernelLoop {
     FailedSync failed_sync(uint32_t tag) const {
         return {program_->tag(tag).failed_leaves, program_->tag(tag).error};
     }
-    // Any thread: from now on, flushes and durable writes are passed on.
-    void distrust_flushes() { program_->counters().sync_failed = 1; }
 
     const us_loop_counters &counters() const { return program_->counters(); }
     // io_uring_enter calls of the loop thread.

@@ -73,10 +73,6 @@ class DeviceQueue {
 
     // nullptr: the native engine serves.
     const KernelLoop *loop() const { return loop_.get(); }
-    // Any thread: a flush has failed for good.
-    void distrust_flushes() {
-        if (loop_) loop_->distrust_flushes();
-    }
 
     // Valid after prepare() has succeeded.
     Queue &engine() { return *engine_; }

@@ -92,7 +92,7 @@ for engine in $engines; do
     io_error sync "$dev"
     put 256
     io_error sync "$dev"
-    [[ $engine == native ]] || (($(redirected failure) == 1 && $(redirected flush) == 2))
+    [[ $engine == native ]] || (($(redirected failure) == 0 && $(redirected flush) == 4))
     delete_device paged
     io_error sync "$cached" # it heard of that failure, too, and would tell the next engine
 done
