@@ -4,18 +4,12 @@
  * Both engines, and the kernel's own devices for the same jobs, in the same boot.
  */
 import type { Row } from "./result.js";
-import { type Engine, type KernelName, STACKS, type StackName } from "./stacks.js";
+import { type Engine, INSTRUMENTED, type KernelName, STACKS, type StackName } from "./stacks.js";
 import { type Contender, type Job, runInVm } from "./vm-run.js";
 
 const ENGINES = ["native", "uring-bpf"] as const satisfies readonly Engine[];
-/** Stacks under an instrument that lets everything pass, and the same without it. */
-const INSTRUMENTED = {
-  "null-off": "null",
-  "null-miss": "null",
-  "block-off": "block",
-  "block-miss": "block",
-} as const satisfies Partial<Record<StackName, StackName>>;
-const STACK_NAMES = (Object.keys(STACKS) as StackName[]).filter((stack) => !(stack in INSTRUMENTED));
+const PASSING: readonly StackName[] = INSTRUMENTED.map(({ stack }) => stack);
+const STACK_NAMES = (Object.keys(STACKS) as StackName[]).filter((stack) => !PASSING.includes(stack));
 
 const JOBS: readonly Job[] = [
   { key: "randread-32", name: "4 KiB random read, depth 32", options: "--rw=randread --bs=4k --iodepth=32" },
@@ -47,7 +41,7 @@ const contenderName = (stack: StackName, engine: Engine) => `${stack}-${engine}`
 
 const contenders: readonly Contender[] = [
   ...(Object.values(PEERS) as KernelName[]).map((name) => ({ name, kernel: true }) as const),
-  ...[...STACK_NAMES, ...(Object.keys(INSTRUMENTED) as StackName[])].flatMap((stack) =>
+  ...[...STACK_NAMES, ...PASSING].flatMap((stack) =>
     ENGINES.map((engine) => ({ name: contenderName(stack, engine), stack, engine, poll: "off" }) as const),
   ),
 ];
@@ -93,7 +87,7 @@ export async function benchInstructions(
         ),
       ),
     ),
-    ...(Object.entries(INSTRUMENTED) as [StackName, StackName][]).flatMap(([stack, without]) =>
+    ...INSTRUMENTED.flatMap(({ stack, without }) =>
       ENGINES.flatMap((engine) =>
         JOBS.map((job) => row(of(stack, engine), job, of(stack, engine), of(without, engine), PASS_GOAL)),
       ),

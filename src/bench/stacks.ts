@@ -8,10 +8,35 @@ export type Poll = "off" | "on" | "auto";
 /** The guest's null_blk devices, 2 GiB each, neither keep nor clear data: what is seen is the way there. */
 const NULLB_MEDIA = plainMedia(true, 2 ** 31);
 const block = (path: string) => ({ block: { path } });
-/** An instrument that is switched off, and one that looks at a range in which the jobs do nothing. */
-const off = (base: object) => ({ error: { base, probability: 0 } });
-const miss = (base: object) => ({ error: { base, start: "768MiB" } });
 const nullb = (...indexes: number[]) => indexes.map((index) => block(`/dev/nullb${index}`));
+
+/** Each instrument switched off, or looking at a range in which the jobs do nothing: all of them let everything pass. */
+const FAR = "768MiB";
+const PASSING = {
+  "delay-off": (base: object) => ({ delay: { base } }),
+  "delay-miss": (base: object) => ({ delay: { base, read: "1h", write: "1h", start: FAR } }),
+  "error-off": (base: object) => ({ error: { base, probability: 0 } }),
+  "error-miss": (base: object) => ({ error: { base, start: FAR } }),
+  "flakey-off": (base: object) => ({ flakey: { base } }),
+  "flakey-miss": (base: object) => ({
+    flakey: { base, dropWrites: { start: FAR }, corruptReads: { start: FAR } },
+  }),
+  "badblocks-off": (base: object) => ({ badblocks: { base } }),
+  "badblocks-miss": (base: object) => ({ badblocks: { base, blockSize: "4KiB", blocks: ["200000-200100"] } }),
+  "throttle-off": (base: object) => ({ throttle: { base } }),
+  "readonly-off": (base: object) => ({ readonly: { base, enabled: false } }),
+  "logwrites-off": (base: object) => ({
+    logwrites: { base, log: { memory: { size: "1MiB" } }, record: false },
+  }),
+  partition: (base: object) => ({ partition: { base, size: "1GiB" } }),
+} as const;
+type Passing = keyof typeof PASSING;
+
+/** A base under each of them. */
+const under = <Base extends string>(name: Base, base: object) =>
+  Object.fromEntries(
+    Object.entries(PASSING).map(([passing, over]) => [`${name}-${passing}`, [{ top: over(base) }]]),
+  ) as unknown as Record<`${Base}-${Passing}`, readonly object[]>;
 
 /** Layers of each server, bottom up; the exported layer is called top. A server's device is /dev/ublkb and its place. */
 export const STACKS = {
@@ -35,17 +60,23 @@ export const STACKS = {
       },
     },
   ],
-  "null-off": [{ top: off({ null: { size: "1GiB" } }) }],
-  "null-miss": [{ top: miss({ null: { size: "1GiB" } }) }],
-  "block-off": [{ top: off(block("/dev/nullb0")) }],
-  "block-miss": [{ top: miss(block("/dev/nullb0")) }],
   "three-layered": [
     { top: block("/dev/nullb0") },
     { top: { linear: { members: [block("/dev/ublkb0")] } } },
     { top: { linear: { members: [block("/dev/ublkb1")] } } },
   ],
+  ...under("null", { null: { size: "1GiB" } }),
+  ...under("block", block("/dev/nullb0")),
 } as const satisfies Record<string, readonly object[]>;
 export type StackName = keyof typeof STACKS;
+
+/** The stacks that let everything pass, each with the same without its instrument. */
+export const INSTRUMENTED = (["null", "block"] as const).flatMap((without) =>
+  (Object.keys(PASSING) as Passing[]).map((passing) => ({
+    stack: `${without}-${passing}` as const,
+    without,
+  })),
+);
 
 /** Devices of the kernel for the same jobs, by what measure.sh calls them. */
 export type KernelName = "null-blk" | "loop" | "dm-stripe" | "md-raid1";

@@ -1,6 +1,7 @@
 import type { Finding } from "../spec/finding.js";
 import type { DelaySpec } from "../spec/stack-spec.js";
-import { showsBase, stated } from "./instrument.js";
+import { rangeFindings } from "./faults.js";
+import { baseOf, showsBase, stated } from "./instrument.js";
 import { type LayerInput, type LayerKind, optionPath } from "./kind.js";
 
 type Input = LayerInput<"delay">;
@@ -11,7 +12,11 @@ const OPERATIONS = ["read", "write", "flush", "discard", "writeZeroes"] as const
 const said = (delay: DelaySpec | null): string | null =>
   delay === null ? null : [delay.kind, ...delay.ns].join(" ");
 
-function check({ layer }: Input): Finding[] {
+function check({ layer, children }: Input): Finding[] {
+  return [...rangeFindings(layer, baseOf(children), layer.options), ...delayFindings(layer)];
+}
+
+function delayFindings(layer: Input["layer"]): Finding[] {
   const { options } = layer;
   const findings = OPERATIONS.flatMap((operation): Finding[] => {
     const delay = options[operation];

@@ -1,4 +1,5 @@
-import { chosen, FAULT_PARAMS, showsBase, stated } from "./instrument.js";
+import { rangeFindings, scheduleFindings } from "./faults.js";
+import { baseOf, chosen, FAULT_PARAMS, showsBase, stated } from "./instrument.js";
 import type { LayerKind, Params } from "./kind.js";
 
 const FAULTS = [
@@ -25,6 +26,15 @@ export const flakey: LayerKind<"flakey"> = {
     "historyBytes",
     ...FAULTS.flatMap((fault) => [...FAULT_PARAMS, "byte", "value"].map((name) => `${fault}.${name}`)),
   ],
+  check: ({ layer, children }) =>
+    FAULTS.flatMap((fault) => {
+      const said = layer.options[fault];
+      if (said === null) return [];
+      return [
+        ...rangeFindings(layer, baseOf(children), said, fault),
+        ...scheduleFindings(layer, said, fault),
+      ];
+    }),
   params({ options }) {
     const faults = FAULTS.map((fault): Params => {
       const said = options[fault];

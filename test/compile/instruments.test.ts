@@ -69,6 +69,37 @@ describe("delay", () => {
   });
 });
 
+describe("a range or schedule that strikes nothing", () => {
+  const beyond = (what: string) => `${what}, and the layer has 1MiB`;
+  it.each([
+    ["error", { start: "512KiB", length: "512KiB" }, []],
+    ["error", { up: "5s", down: "1s" }, []],
+    ["error", { start: "1MiB" }, [beyond('error.start: out-of-range: the range of "top" begins at 1MiB')]],
+    [
+      "error",
+      { start: "1020KiB", length: "8KiB" },
+      [beyond('error.length: out-of-range: the range of "top" ends at 1028KiB')],
+    ],
+    ["error", { up: "5s" }, ['error.up: missing-key: "top" says up and not down']],
+    ["error", { down: "5s" }, ['error.down: missing-key: "top" says down and not up']],
+    [
+      "delay",
+      { read: "1s", start: "2MiB" },
+      [beyond('delay.start: out-of-range: the range of "top" begins at 2MiB')],
+    ],
+    [
+      "flakey",
+      { dropWrites: { start: "2MiB" }, corruptReads: { up: "3s" } },
+      [
+        beyond('flakey.dropWrites.start: out-of-range: the range of dropWrites of "top" begins at 2MiB'),
+        'flakey.corruptReads.up: missing-key: corruptReads of "top" says up and not down',
+      ],
+    ],
+  ])("%s: %j", (type, options, messages) => {
+    expect(compiled(type, options).says).toEqual(messages);
+  });
+});
+
 describe("throttle", () => {
   it("has bytes and nanoseconds", () => {
     const options = { iops: 500, writeBandwidth: "20MiB", readBurst: "2s", iopsSize: "256KiB" };
