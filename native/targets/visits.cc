@@ -18,9 +18,26 @@ double fraction_of(uint64_t random) {
 }
 
 uint32_t Visits::visit(uint64_t key) {
-    Shard &shard = shards_[hash_of(key, 0) % shards_.size()];
+    uint64_t hash = hash_of(key, 0);
+    Shard &shard = shards_[hash % SHARDS];
     std::lock_guard lock(shard.mutex);
-    return shard.visits[key]++;
+    auto known = shard.own.find(key);
+    if (known != shard.own.end()) return known->second++;
+    if (shard.own.size() < PLACES / SHARDS) {
+        shard.own.emplace(key, 1);
+        return 0;
+    }
+    if (shard.shared.empty()) shard.shared.resize(SHARED / SHARDS);
+    return shard.shared[hash / SHARDS % shard.shared.size()]++;
+}
+
+size_t Visits::places() const {
+    size_t places = 0;
+    for (const Shard &shard : shards_) {
+        std::lock_guard lock(shard.mutex);
+        places += shard.own.size();
+    }
+    return places;
 }
 
 uint64_t Visits::chance(uint64_t seed, const LeafIo &io) {

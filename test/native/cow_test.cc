@@ -192,6 +192,28 @@ TEST(cow_reset_among_reads_and_writes) {
     check_base(dir);
 }
 
+// Whoever asks is answered, and other requests go on, however long one of them takes below.
+TEST(cow_reset_does_not_wait_for_ever) {
+    TempDir dir;
+    ConfigBuilder config(dir);
+    config.add("cow", "scratch", MiB, {1});
+    config.add("delay", "slow", MiB, {2});
+    config.layer(config.add("file", "golden", MiB))["readOnly"] = true;
+    config.path("golden", dir.file("golden", MiB));
+    Served served(config.json());
+    CHECK_EQ(served.write(0, pattern(1, 64 * KiB)).error, 0);
+    CHECK_EQ(served.graph().set("slow", {{"read", "fixed 3600000000000"}}), std::string());
+    std::thread reader([&] { CHECK(served.read(512 * KiB, 512) == Bytes(512)); });
+    while (served.graph().status()["queues"][0]["inFlight"] == 0)
+        std::this_thread::yield();
+    CHECK(served.graph().set("scratch", {{"reset", "1"}}).find("under way below") != std::string::npos);
+    CHECK(served.read(0, 64 * KiB) == pattern(1, 64 * KiB));
+    CHECK_EQ(served.graph().set("slow", json::object()), std::string());
+    reader.join();
+    CHECK_EQ(served.graph().set("scratch", {{"reset", "1"}}), std::string());
+    CHECK(served.read(0, 64 * KiB) == Bytes(64 * KiB));
+}
+
 TEST(cow_failed_change_leaves_what_was_there) {
     TempDir dir;
     auto config = on_golden(dir, true);

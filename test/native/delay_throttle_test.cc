@@ -6,6 +6,7 @@
 #include <future>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "check.h"
 #include "faulty.h"
@@ -201,6 +202,25 @@ TEST(the_same_seed_gives_the_same_delays_in_whatever_order_places_are_asked_for)
     CHECK(none);
 }
 
+TEST(what_is_known_of_places_has_a_bound_and_follows_from_the_requests_all_the_same) {
+    us::Visits first, second;
+    us::LeafIo io;
+    std::set<uint64_t> different;
+    for (uint64_t i = 0; i < us::Visits::PLACES * 2; i++) {
+        io.offset = i * 4096;
+        uint64_t chance = first.chance(7, io);
+        CHECK_EQ(second.chance(7, io), chance);
+        if (i % 4096 == 0) different.insert(chance);
+    }
+    CHECK(first.places() <= us::Visits::PLACES);
+    CHECK_EQ(different.size(), size_t{2 * us::Visits::PLACES / 4096});
+    // A place that is asked for again, known or not, has other chances.
+    for (uint64_t place : {uint64_t{0}, us::Visits::PLACES * 2 - 1}) {
+        io.offset = place * 4096;
+        CHECK(first.chance(7, io) != first.chance(7, io));
+    }
+}
+
 TEST(a_pause_ends_while_the_queue_is_busy) {
     TempDir dir;
     auto config = over_file(dir, "delay", {{"write", "fixed 50000000"}});
@@ -251,31 +271,6 @@ TEST(what_says_no_delay_is_refused) {
                              "fixed 9007199254740992", "fixed nan", "never"})
         CHECK(refused(served, {{"read", said}}) != "");
     CHECK(refused(served, {{"read", 5}}) != "");
-}
-
-TEST(a_trace_that_is_none_is_refused_by_its_line) {
-    struct {
-        const char *text, *why;
-    } cases[] = {{"5ms\n7\n", "line 2 is no duration such as 5ms"},
-                 {"1ms\n\n99999999999h\n", "line 3 is no duration such as 5ms"},
-                 {"007ms", "line 1 is no duration such as 5ms"},
-                 {"# nothing\n", "it holds no duration"},
-                 {nullptr, "No such file or directory"}};
-    for (auto [text, why] : cases) {
-        TempDir dir;
-        if (text) std::ofstream(dir.path("trace")) << text;
-        auto config = over_file(dir, "delay", {{"read", "trace"}});
-        config.path("top", dir.path("trace"));
-        us::Graph graph(config.json());
-        std::string message;
-        try {
-            graph.open(1, 1);
-        } catch (const us::ConfigError &error) {
-            message = error.what();
-        }
-        CHECK(message.ends_with(why));
-        CHECK(message.find("trace") != std::string::npos);
-    }
 }
 
 TEST(no_more_requests_go_in_a_time_than_the_limit_says) {

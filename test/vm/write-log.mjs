@@ -3,13 +3,14 @@
  *
  *   write-log.mjs show LOG [PIECE]       one line for each entry; writes are cut at multiples of PIECE bytes
  *   write-log.mjs replay LOG IMAGE MARK  writes what was recorded before that mark into IMAGE, which exists
+ *   write-log.mjs batch                  lines of standard input: show LOG FILE [PIECE], replay LOG IMAGE MARK
  *
  * Lines are the same for a request and for the bio that it was made of: a flush that carries data is a flush and a
  * write, as the block layer makes it of it; and that a bio was for metadata, no request says.
  */
 
 import { createHash } from "node:crypto";
-import { closeSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from "node:fs";
 
 const FLUSH = 1n;
 const FUA = 2n;
@@ -71,10 +72,11 @@ function* lines(path, piece) {
   }
 }
 
-const [, , verb, log, image, until] = process.argv;
-if (verb === "show") {
-  for (const line of lines(log, Number(image ?? Number.MAX_SAFE_INTEGER))) console.log(line);
-} else if (verb === "replay") {
+function show(path, piece) {
+  return [...lines(path, Number(piece ?? Number.MAX_SAFE_INTEGER))].map((line) => `${line}\n`).join("");
+}
+
+function replay(log, image, until) {
   const target = openSync(image, "r+");
   let found = false;
   for (const { offset, bytes, flags, text, data } of entries(log)) {
@@ -88,4 +90,16 @@ if (verb === "show") {
   }
   closeSync(target);
   if (!found) throw new Error(`${log} has no mark ${until}`);
-} else throw new Error("show or replay");
+}
+
+const [, , verb, ...words] = process.argv;
+if (verb === "show") process.stdout.write(show(...words));
+else if (verb === "replay") replay(...words);
+else if (verb === "batch") {
+  // One process for a whole case, since a start of Node takes seconds in the virtual machine.
+  for (const line of readFileSync(0, "utf8").trim().split("\n")) {
+    const [kind, log, file, more] = line.split(" ");
+    if (kind === "show") writeFileSync(file, show(log, more));
+    else replay(log, file, more);
+  }
+} else throw new Error("show, replay or batch");

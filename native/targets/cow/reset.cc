@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <future>
 #include <memory>
@@ -14,34 +15,47 @@ namespace us {
 namespace {
 
 constexpr uint64_t DISCARD_BYTES = 1 << 30;
+// Who asked is answered before he gives up on the server, and the control socket serves others too.
+constexpr std::chrono::seconds PATIENCE{4};
 
 } // namespace
 
-// Whoever asked is told once it is done.
+// Whoever asked is told once it is done. Requests that hang below hold it up, and it those that come: so it
+// waits for its turn only so long.
 void Cow::reset(const std::string &asked_by) {
     auto done = std::make_shared<std::promise<int>>();
     std::future<int> result = done->get_future();
     context().on_background_queue([this, asked_by, done = std::move(done)](Executor &executor) {
         executor.spawn(reset_alone(executor, asked_by, done));
     });
+    if (result.wait_for(PATIENCE) != std::future_status::ready) turns_.withdraw_alone();
+    if (result.wait_for(PATIENCE) != std::future_status::ready)
+        throw ConfigError("io-error", "the overlay is not in use any more, but takes long to give its space "
+                                      "back; requests wait for that");
+    int error = -ESHUTDOWN;
     try {
-        if (int error = result.get())
-            throw ConfigError("io-error",
-                              std::string("the overlay is not in use any more, but its space is not "
-                                          "given back: ") +
-                                  strerror(-error));
+        error = result.get();
     } catch (const std::future_error &) { // dropped with the queue
-        throw ConfigError("server-start", "the server is stopping");
     }
+    if (error == 0) return;
+    if (error == -ESHUTDOWN) throw ConfigError("server-start", "the server is stopping");
+    if (error == -ETIMEDOUT)
+        throw ConfigError("timeout", "requests to it are under way below and do not end: the overlay stays");
+    throw ConfigError("io-error",
+                      std::string("the overlay is not in use any more, but its space is not given back: ") +
+                          strerror(-error));
 }
 
 Task<void> Cow::reset_alone(Executor &executor, std::string asked_by,
                             std::shared_ptr<std::promise<int>> done) {
     Turns::Ticket turn = co_await turns_.begin_alone(executor);
-    map_.begin_reset();
-    int error = co_await throw_away(executor);
-    map_.end_reset(asked_by);
-    counts_.resets.fetch_add(1, std::memory_order_relaxed);
+    int error = -ETIMEDOUT;
+    if (!turn->withdrawn) {
+        map_.begin_reset();
+        error = co_await throw_away(executor);
+        map_.end_reset(asked_by);
+        counts_.resets.fetch_add(1, std::memory_order_relaxed);
+    }
     turns_.end(turn);
     done->set_value(error);
 }

@@ -33,4 +33,13 @@ void Turns::end(Ticket ticket) {
     }
 }
 
+void Turns::withdraw_alone() {
+    std::lock_guard lock(mutex_);
+    for (Turn &turn : turns_) {
+        if (!turn.everything || turn.begun) continue;
+        turn.begun = turn.withdrawn = true;
+        turn.executor->resume_later(turn.waiter);
+    }
+}
+
 } // namespace us

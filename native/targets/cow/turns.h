@@ -18,11 +18,12 @@ namespace us {
 
 class Turns {
   public:
-    // [start, end): granules to itself; an empty range: none.
+    // [start, end): granules to itself; an empty range: none. withdrawn: somebody would not wait for it.
     struct Turn {
         uint64_t start = 0, end = 0;
         bool everything = false;
         bool begun = false;
+        bool withdrawn = false;
         std::coroutine_handle<> waiter{};
         Executor *executor = nullptr;
     };
@@ -38,10 +39,14 @@ class Turns {
         Ticket await_resume() const noexcept { return ticket; }
     };
     Begin begin(Executor &executor, uint64_t start, uint64_t end) {
-        return {*this, {start, end, false, false, {}, &executor}};
+        return {*this, {start, end, false, false, false, {}, &executor}};
     }
-    Begin begin_alone(Executor &executor) { return {*this, {0, 0, true, false, {}, &executor}}; }
+    Begin begin_alone(Executor &executor) { return {*this, {0, 0, true, false, false, {}, &executor}}; }
     void end(Ticket ticket);
+
+    // Any thread: turns with everything to themselves that have not begun do so at once, and find themselves
+    // withdrawn: all they may do is end.
+    void withdraw_alone();
 
   private:
     static bool collide(const Turn &a, const Turn &b);

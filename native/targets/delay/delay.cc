@@ -23,8 +23,11 @@ uint64_t DelayInstrument::Room::ready(const Waiter &waiter) const {
 
 // Here and not in configure(): a server that runs sees no files but its own.
 void DelayInstrument::load(HandlerContext context) {
-    if (!config().path.empty())
-        trace_ = std::make_shared<const Trace>(read_trace(config().path, config().name));
+    if (!config().path.empty()) {
+        auto notice = [&](const std::string &text) { context.notice(true, text); };
+        const std::string kept = context.run_dir + "/delay-" + config().name + "-trace";
+        trace_ = std::make_shared<const Trace>(load_trace(config().path, kept, config().name, notice));
+    }
     Instrument::load(std::move(context));
 }
 

@@ -6,18 +6,11 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
+#include "targets/delay/trace.h"
 #include "targets/visits.h"
 
 namespace us {
-
-// Nanoseconds, in the order in which they are used, over and over.
-using Trace = std::vector<uint64_t>;
-
-// Reads a file of durations such as 5ms, one a line; blank lines and what follows a # do not count. Throws
-// ConfigError, naming the line.
-Trace read_trace(const std::string &path, const std::string &layer);
 
 class Durations {
   public:
