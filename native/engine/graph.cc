@@ -116,7 +116,7 @@ bool Graph::prefers_zero_copy() const {
     for (Leaf *leaf : impl_->leaves)
         if (leaf && !leaf->zero_copy()) return false;
     for (const auto &target : impl_->targets)
-        if (Instrument *instrument = target->instrument(); instrument && instrument->needs_bytes())
+        if (Instrument *instrument = target->instrument(); instrument && instrument->needs_all_bytes())
             return false;
     return true;
 }

@@ -8,6 +8,7 @@
 #include "engine/graph_impl.h"
 #include "engine/offload.h"
 #include "engine/queue_impl.h"
+#include "targets/instrument.h"
 
 namespace us {
 
@@ -50,7 +51,12 @@ struct OffloadAwaiter {
 Task<IoResult> QueueExecutor::execute(uint32_t layer, LeafIo io, const Run &run) {
     Target &target = *queue_.graph().impl().targets[layer];
     if (target.leaf()) return execute_leaf(layer, io);
-    if (Handler *handler = target.handler()) return handler->execute(*this, io, run);
+    if (Handler *handler = target.handler()) {
+        bool moves_data = io.op == US_OP_READ || io.op == US_OP_WRITE;
+        if (moves_data && !io.buffer.data && target.instrument() && target.instrument()->needs_bytes())
+            return execute_bounced(layer, io, run);
+        return handler->execute(*this, io, run);
+    }
     if (io.op == US_OP_FLUSH) return flush_children(layer, io, run);
     return execute_mapping(layer, io, run);
 }
@@ -61,6 +67,30 @@ Task<IoResult> QueueExecutor::execute_leaf(uint32_t layer, LeafIo io) {
     op.leaf = queue_.graph().impl().leaves[layer];
     op.io = io;
     IoResult result = co_await op;
+    co_return result;
+}
+
+// For a layer that has to see bytes which lie in the kernel: what it does not look at passes without them.
+Task<IoResult> QueueExecutor::execute_bounced(uint32_t layer, LeafIo io, const Run &run) {
+    Graph &graph = queue_.graph();
+    Target &target = *graph.impl().targets[layer];
+    us_step step = us_map(&graph.table(), &graph.live(), layer, io.op, io.offset, io.length);
+    if (step.disposition != US_REDIRECT) {
+        IoResult passed = co_await execute(target.config().children[0], io, run);
+        co_return passed;
+    }
+    Bounce::Place place = bounce_.take();
+    if (place.error != 0) co_return IoResult{place.error, 0};
+    LeafIo seen = io;
+    seen.buffer = IoBuffer{place.data, -1, 0};
+    int error = io.op == US_OP_WRITE ? co_await bounce_.fetch(io, place) : 0;
+    IoResult result{error, 0};
+    if (error == 0) result = co_await target.handler()->execute(*this, seen, run);
+    if (io.op == US_OP_READ && result.good > 0) {
+        error = co_await bounce_.put_back(io, result.good, place);
+        if (error != 0) result = {error, 0};
+    }
+    bounce_.give(place);
     co_return result;
 }
 

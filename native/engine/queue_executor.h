@@ -5,6 +5,7 @@
 #include <map>
 #include <unordered_map>
 
+#include "engine/bounce.h"
 #include "targets/executor.h"
 
 namespace us {
@@ -13,7 +14,7 @@ class Queue;
 
 class QueueExecutor : public Executor {
   public:
-    explicit QueueExecutor(Queue &queue) : queue_(queue) {}
+    explicit QueueExecutor(Queue &queue) : queue_(queue), bounce_(queue) {}
 
     Task<IoResult> execute(uint32_t layer, LeafIo io, const Run &run) override;
     Task<int> offload(std::function<int()> fn) override;
@@ -34,6 +35,7 @@ class QueueExecutor : public Executor {
     using Clock = std::chrono::steady_clock;
 
     Task<IoResult> execute_leaf(uint32_t layer, LeafIo io);
+    Task<IoResult> execute_bounced(uint32_t layer, LeafIo io, const Run &run);
     Task<IoResult> execute_mapping(uint32_t layer, LeafIo io, const Run &run);
     Task<IoResult> flush_children(uint32_t layer, LeafIo io, const Run &run);
 
@@ -48,6 +50,7 @@ class QueueExecutor : public Executor {
     void begin_pause(Clock::time_point end, const Pause &pause);
 
     Queue &queue_;
+    Bounce bounce_;
     Pauses pauses_;
     std::unordered_map<const void *, Pauses::iterator> alarms_;
 };

@@ -41,6 +41,9 @@ class Instrument : public Target, public Handler {
     // Whether it looks at the bytes of requests, or changes them: they then have to be in the server's
     // memory.
     virtual bool needs_bytes() const { return false; }
+    // Whether it does so of nearly all requests from the beginning: a device then had better copy them, than
+    // have those that are looked at brought here one by one.
+    virtual bool needs_all_bytes() const { return false; }
 
   protected:
     // What is looked at: bit OP of ops; bytes from start to end.

@@ -20,30 +20,19 @@ export const JOBS: readonly Job[] = [
   { name: "1 MiB sequential write, depth 4", rw: "write", blockBytes: 1 << 20, depth: 4 },
 ];
 
-interface FioReport {
-  jobs: {
-    read: { iops: number; bw_bytes: number };
-    write: { iops: number; bw_bytes: number };
-    error: number;
-  }[];
+interface Side {
+  iops: number;
+  clat_ns: { percentile?: Record<string, number> };
 }
 
-/** IO operations per second over an NBD export; throws when fio reports an error. */
-export async function nbdIops(uri: string, job: Job, seconds: number): Promise<number> {
+interface FioReport {
+  jobs: { read: Side; write: Side; error: number }[];
+}
+
+async function fio(uri: string, args: readonly string[]): Promise<FioReport["jobs"][number]> {
   const { stdout } = await run(
     "fio",
-    [
-      `--name=${job.rw}`,
-      "--ioengine=nbd",
-      `--uri=${uri}`,
-      `--rw=${job.rw}`,
-      `--bs=${job.blockBytes}`,
-      `--iodepth=${job.depth}`,
-      "--time_based=1",
-      `--runtime=${seconds}`,
-      "--randrepeat=1",
-      "--output-format=json",
-    ],
+    ["--ioengine=nbd", `--uri=${uri}`, "--randrepeat=1", "--output-format=json", ...args],
     { maxBuffer: 16 << 20 },
   );
   // fio may put a line of its own before the JSON.
@@ -51,5 +40,36 @@ export async function nbdIops(uri: string, job: Job, seconds: number): Promise<n
   const [result] = report.jobs;
   if (result === undefined || result.error !== 0)
     throw new Error(`fio failed on ${uri}: error ${result?.error}`);
+  return result;
+}
+
+/** IO operations per second over an NBD export; throws when fio reports an error. */
+export async function nbdIops(uri: string, job: Job, seconds: number): Promise<number> {
+  const result = await fio(uri, [
+    `--name=${job.rw}`,
+    `--rw=${job.rw}`,
+    `--bs=${job.blockBytes}`,
+    `--iodepth=${job.depth}`,
+    "--time_based=1",
+    `--runtime=${seconds}`,
+  ]);
   return result.read.iops + result.write.iops;
+}
+
+/** How long random reads of 4 KiB took over an NBD export, in nanoseconds. */
+export async function nbdReadLatency(
+  uri: string,
+  options: { depth: number; requests: number },
+): Promise<{ median: number; p99: number }> {
+  const { read } = await fio(uri, [
+    "--name=randread",
+    "--rw=randread",
+    "--bs=4096",
+    `--iodepth=${options.depth}`,
+    "--norandommap=1",
+    `--number_ios=${options.requests}`,
+    "--percentile_list=50:99",
+  ]);
+  const of = (percentile: string) => read.clat_ns.percentile?.[percentile] ?? Number.NaN;
+  return { median: of("50.000000"), p99: of("99.000000") };
 }

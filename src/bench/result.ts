@@ -3,7 +3,7 @@
  * A ratio above 1 is better for throughput and worse for costs; `better` says which.
  */
 export interface Row {
-  /** nbd, instructions, latency, restart or lifecycle. */
+  /** nbd, delay, instructions, latency, restart or lifecycle. */
   suite: string;
   /** What was done, e.g. "4 KiB random read, depth 32". */
   name: string;

@@ -26,7 +26,7 @@ const PASSING = {
   "throttle-off": (base: object) => ({ throttle: { base } }),
   "readonly-off": (base: object) => ({ readonly: { base, enabled: false } }),
   "logwrites-off": (base: object) => ({
-    logwrites: { base, log: { memory: { size: "1MiB" } }, record: false },
+    logwrites: { base, log: block("/dev/nullb3"), record: false },
   }),
   partition: (base: object) => ({ partition: { base, size: "1GiB" } }),
 } as const;

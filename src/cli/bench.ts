@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { join } from "node:path";
 import { benchCrash } from "../bench/crash.js";
+import { benchDelay } from "../bench/delay.js";
 import { renderEngineChart } from "../bench/engine-chart.js";
 import { benchInstructions } from "../bench/instructions.js";
 import { benchLatency } from "../bench/latency.js";
@@ -42,6 +43,8 @@ function suites(quick: boolean): Record<string, Suite> {
           : { copyBytes: 24 << 20, subsets: 64, byHand: 60 },
         progress,
       ),
+    delay: (sandbox, progress) =>
+      benchDelay(sandbox, quick ? { rounds: 1, requests: 100 } : { rounds: 5, requests: 2_000 }, progress),
     instructions: (_sandbox, progress) => benchInstructions({ ios: quick ? 500 : 30_000 }, progress),
     latency: (_sandbox, progress) =>
       benchLatency(quick ? { ios: 300, rounds: 1 } : { ios: 5_000, rounds: 3 }, progress),

@@ -155,7 +155,7 @@ export const STAY: OptionSpec = {
   description: "run: go on when the last stack is deleted (for systemd)",
 };
 
-const SUITES = ["lifecycle", "nbd", "crash", "instructions", "latency", "restart"];
+const SUITES = ["lifecycle", "nbd", "crash", "delay", "instructions", "latency", "restart"];
 
 function suite(text: string, previous: unknown): string[] {
   if (!SUITES.includes(text)) throw new BadOption(`expected one of ${SUITES.join(", ")}`);

@@ -1045,7 +1045,7 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
         },
         "trace": {
           "$ref": "#/$defs/path",
-          "description": "A file of durations such as 5ms, one a line; # begins a comment. Each operation whose delay is trace goes through it by itself, a line for each request, over and over. It is read when the server starts.",
+          "description": "A file of durations such as 5ms, one a line; # begins a comment. Each operation whose delay is trace goes through it by itself, a line for each request, over and over. It is read when the server starts; a server that takes a dead one's place goes on with what was read before where the file has gone.",
           "examples": [
             "latencies.txt"
           ]
@@ -1075,7 +1075,7 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
           ]
         },
         "seed": {
-          "description": "Another number gives other delays; the same gives the same again.",
+          "description": "Another number gives other delays; the same gives the same again, for the same requests since the server started or this layer was set.",
           "type": "integer",
           "minimum": 0,
           "maximum": 9007199254740991,
@@ -1166,7 +1166,7 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
           ]
         },
         "seed": {
-          "description": "Another number gives other faults; the same gives the same again.",
+          "description": "Another number gives other faults; the same gives the same again, for the same requests since the server started or this layer was set.",
           "type": "integer",
           "minimum": 0,
           "maximum": 9007199254740991,
@@ -1293,7 +1293,7 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
           "description": "The layer that requests go to."
         },
         "seed": {
-          "description": "Another number gives other faults; the same gives the same again.",
+          "description": "Another number gives other faults; the same gives the same again, for the same requests since the server started or this layer was set.",
           "type": "integer",
           "minimum": 0,
           "maximum": 9007199254740991,

@@ -439,7 +439,7 @@ export interface DelayLayer {
    */
   writeZeroes?: Delay;
   /**
-   * A file of durations such as 5ms, one a line; # begins a comment. Each operation whose delay is trace goes through it by itself, a line for each request, over and over. It is read when the server starts.
+   * A file of durations such as 5ms, one a line; # begins a comment. Each operation whose delay is trace goes through it by itself, a line for each request, over and over. It is read when the server starts; a server that takes a dead one's place goes on with what was read before where the file has gone.
    */
   trace?: Path;
   /**
@@ -455,7 +455,7 @@ export interface DelayLayer {
    */
   length?: Size;
   /**
-   * Another number gives other delays; the same gives the same again.
+   * Another number gives other delays; the same gives the same again, for the same requests since the server started or this layer was set.
    */
   seed?: number;
 }
@@ -499,7 +499,7 @@ export interface ErrorLayer {
    */
   probability?: Probability;
   /**
-   * Another number gives other faults; the same gives the same again.
+   * Another number gives other faults; the same gives the same again, for the same requests since the server started or this layer was set.
    */
   seed?: number;
   /**
@@ -557,7 +557,7 @@ export interface FlakeyLayer {
    */
   base: Member;
   /**
-   * Another number gives other faults; the same gives the same again.
+   * Another number gives other faults; the same gives the same again, for the same requests since the server started or this layer was set.
    */
   seed?: number;
   /**

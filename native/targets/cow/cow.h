@@ -31,6 +31,7 @@ class Cow : public Instrument {
     void load(HandlerContext context) override;
     Task<IoResult> execute(Executor &executor, LeafIo io, const Run &run) override;
     bool needs_bytes() const override { return true; }
+    bool needs_all_bytes() const override { return true; }
 
   protected:
     Watch configure(const nlohmann::json &params) override;

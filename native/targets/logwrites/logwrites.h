@@ -34,6 +34,7 @@ class LogWrites : public Instrument {
     Task<IoResult> execute(Executor &executor, LeafIo io, const Run &run) override;
     void finish() override;
     bool needs_bytes() const override { return true; }
+    bool needs_all_bytes() const override { return config().params.value("record", true); }
 
   protected:
     Watch configure(const nlohmann::json &params) override;
