@@ -332,6 +332,11 @@ export const ERROR_GROUPS = {
       cure: "Change the file and apply it: `ublk-stack diff` says what that costs. `set` is for what changes without a restart.",
       exit: 1,
     },
+    "not-set": {
+      title: "A layer did not take its new settings",
+      cure: "It goes on with those that it has, and the message says what was in the way: try again when that is over.",
+      exit: 1,
+    },
     "server-start": {
       title: "A server did not start",
       cure: "`ublk-stack logs NAME` holds its last words.",

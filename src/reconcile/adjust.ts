@@ -20,14 +20,18 @@ export async function adjustServer(device: Device, runDir: string, channels: Cha
   if (config === null || channel === null) {
     throw new StackError("server-died", `the server of "${device.name}" went before it could be told`);
   }
+  const told: { layer: string; params: object }[] = [];
   for (const { name, params } of device.layers) {
     const before = config.table.layers.find((layer) => layer.name === name);
     if (isDeepStrictEqual(before?.params, params)) continue;
     const answer = (await channel.ask({ op: "set", layer: name, params }, ANSWER_MS)) as { error?: unknown };
     if (answer.error !== undefined) {
+      // All layers or none: what the configuration says is what they have.
+      for (const { layer, params } of told) await channel.ask({ op: "set", layer, params }, ANSWER_MS);
       const message = `layer "${name}" does not take its new settings: ${String(answer.error)}`;
-      throw new StackError("bad-value", message, { layer: name });
+      throw new StackError("not-set", message, { layer: name });
     }
+    if (before !== undefined) told.unshift({ layer: name, params: before.params });
   }
   await writeJson(configFile(runDir), { ...config, table: device });
 }

@@ -6,11 +6,16 @@ import type { StackError } from "../../src/errors.js";
 import { deviceRunDir } from "../../src/reconcile/paths.js";
 import { finish, Sandbox, stack } from "./sandbox.js";
 
-const sick = (seed: number) =>
+const error = (base: string, seed: number) => ({ error: { base, probability: 0.5, seed } });
+const sick = (seed: number, above?: number) =>
   stack(
     "s",
-    { a: { file: { path: "a.img", size: "1MiB" } }, sick: { error: { base: "a", probability: 0.5, seed } } },
-    ["sick"],
+    {
+      a: { file: { path: "a.img", size: "1MiB" } },
+      sick: error("a", seed),
+      ...(above === undefined ? {} : { top: error("sick", above) }),
+    },
+    [above === undefined ? "sick" : "top"],
   );
 
 async function applied() {
@@ -57,11 +62,27 @@ describe("new settings", () => {
       () => null,
       (error: StackError) => error,
     );
-    expect(failure?.code).toBe("bad-value");
+    expect(failure?.code).toBe("not-set");
     expect(failure?.message).toContain('layer "sick" does not take its new settings: a test says so');
     expect(configured()).toBe(1);
     expect(told()).toEqual([]);
     expect(await sandbox.pids("s")).toEqual(pids);
     expect((await apply(1)).done.result).toBe("unchanged");
+  });
+
+  it("that one layer refuses are taken from the others again", async () => {
+    const sandbox = new Sandbox();
+    const client = await sandbox.controller();
+    const apply = (seed: number, above: number) =>
+      finish(client.apply({ document: sick(seed, above), baseDir: sandbox.data }));
+    await apply(1, 1);
+    await expect(apply(666, 2)).rejects.toMatchObject({ code: "not-set" });
+    const told = readFileSync(join(deviceRunDir(sandbox.paths, "s", "@nbd"), "set"), "utf8");
+    const seeds = told
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line).params.seed);
+    expect(seeds).toEqual([2, 1]);
+    expect((await apply(1, 1)).done.result).toBe("unchanged");
   });
 });
