@@ -13,7 +13,7 @@ using nlohmann::json;
 
 constexpr uint64_t KiB = 1 << 10, MiB = 1 << 20;
 
-struct alignas(4096) Registered {
+struct alignas(4096) Memory {
     std::byte bytes[128 * KiB];
 };
 
@@ -61,7 +61,7 @@ class Fixed {
     }
 
     us::Queue &queue_;
-    std::unique_ptr<Registered> memory_ = std::make_unique<Registered>();
+    std::unique_ptr<Memory> memory_ = std::make_unique<Memory>();
 };
 
 uint64_t differences(const std::byte *a, const Bytes &b) {

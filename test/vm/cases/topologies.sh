@@ -7,7 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../cases.sh"
 source "$project/test/vm/server.sh"
 
 for stack in failing-disk dying-rebuild slow-disk lying-disk; do cp "$project/stacks/$stack.yaml" .; done
-yes 'what was there before' | head -c 64M >dying-rebuild-0.img
+head -c 64M /dev/zero | tr '\0' a >dying-rebuild-0.img
 ublk_stack apply ./*.yaml --timeout 120s
 
 asked() { helped "ask $(echo "$UBLK_STACK_RUN_DIR/stacks/$1"/*/control.sock) $2"; }
@@ -23,7 +23,7 @@ fails dd if=/dev/zero of="$dev" bs=4k seek=12288 count=1 oflag=direct status=non
 mkfs.ext4 -q -F -b 4096 -E nodiscard "$dev"
 mkdir mnt
 mount "$dev" mnt
-yes 'a file of a megabyte' | head -c 1M >one
+head -c 1M /dev/urandom >one
 bad=0
 for i in {1..52}; do
     # The kernel says so to whoever asks for durability.
