@@ -14,7 +14,6 @@ const nullb = (...indexes: number[]) => indexes.map((index) => block(`/dev/nullb
 const FAR = "768MiB";
 const PASSING = {
   "delay-off": (base: object) => ({ delay: { base } }),
-  "delay-miss": (base: object) => ({ delay: { base, read: "1h", write: "1h", start: FAR } }),
   "error-off": (base: object) => ({ error: { base, probability: 0 } }),
   "error-miss": (base: object) => ({ error: { base, start: FAR } }),
   "flakey-off": (base: object) => ({ flakey: { base } }),
@@ -22,7 +21,6 @@ const PASSING = {
     flakey: { base, dropWrites: { start: FAR }, corruptReads: { start: FAR } },
   }),
   "badblocks-off": (base: object) => ({ badblocks: { base } }),
-  "badblocks-miss": (base: object) => ({ badblocks: { base, blockSize: "4KiB", blocks: ["200000-200100"] } }),
   "throttle-off": (base: object) => ({ throttle: { base } }),
   "readonly-off": (base: object) => ({ readonly: { base, enabled: false } }),
   "logwrites-off": (base: object) => ({
@@ -32,11 +30,27 @@ const PASSING = {
 } as const;
 type Passing = keyof typeof PASSING;
 
-/** A base under each of them. */
-const under = <Base extends string>(name: Base, base: object) =>
+/** Over a base that does nothing, where a layer's cost is the most; and, of those that see bytes, over one that moves them. */
+const OVER = {
+  null: [
+    "delay-off",
+    "error-off",
+    "error-miss",
+    "flakey-off",
+    "badblocks-off",
+    "throttle-off",
+    "readonly-off",
+    "logwrites-off",
+    "partition",
+  ],
+  block: ["flakey-off", "flakey-miss", "logwrites-off"],
+} as const satisfies Record<string, readonly Passing[]>;
+type Base = keyof typeof OVER;
+
+const under = <B extends Base>(name: B, base: object) =>
   Object.fromEntries(
-    Object.entries(PASSING).map(([passing, over]) => [`${name}-${passing}`, [{ top: over(base) }]]),
-  ) as unknown as Record<`${Base}-${Passing}`, readonly object[]>;
+    OVER[name].map((passing) => [`${name}-${passing}`, [{ top: PASSING[passing](base) }]]),
+  ) as unknown as Record<`${B}-${(typeof OVER)[B][number]}`, readonly object[]>;
 
 /** Layers of each server, bottom up; the exported layer is called top. A server's device is /dev/ublkb and its place. */
 export const STACKS = {
@@ -71,11 +85,8 @@ export const STACKS = {
 export type StackName = keyof typeof STACKS;
 
 /** The stacks that let everything pass, each with the same without its instrument. */
-export const INSTRUMENTED = (["null", "block"] as const).flatMap((without) =>
-  (Object.keys(PASSING) as Passing[]).map((passing) => ({
-    stack: `${without}-${passing}` as const,
-    without,
-  })),
+export const INSTRUMENTED = (Object.keys(OVER) as Base[]).flatMap((without) =>
+  OVER[without].map((passing) => ({ stack: `${without}-${passing}` as StackName, without })),
 );
 
 /** Devices of the kernel for the same jobs, by what measure.sh calls them. */

@@ -57,7 +57,7 @@ const TICKS_PER_SECOND = 100;
 
 /** Runs a command in the virtual machine; throws when it cannot be had, with the reason, or when the command fails. */
 export async function boot(machine: readonly string[], command: readonly string[]): Promise<void> {
-  const child = spawn("bash", [join(vm, "vm.sh"), ...machine, "--timeout", "3000", "--", ...command], {
+  const child = spawn("bash", [join(vm, "vm.sh"), ...machine, "--timeout", "6000", "--", ...command], {
     stdio: ["ignore", "ignore", "pipe"],
   });
   let complaint = "";

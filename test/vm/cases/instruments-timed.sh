@@ -29,11 +29,11 @@ microseconds() {
     "$@"
     echo $((${EPOCHREALTIME/./} - begin))
 }
-# mean_read DEVICE: the mean latency of a random read, in microseconds.
-mean_read() {
-    fio --name=lat --filename="$1" --direct=1 --ioengine=io_uring --iodepth=4 --rw=randread --bs=4k --number_ios=40 \
+# read_times DEVICE: median and 99th percentile of the latency of a random read, in microseconds.
+read_times() {
+    fio --name=lat --filename="$1" --direct=1 --ioengine=io_uring --iodepth=4 --rw=randread --bs=4k --number_ios=100 \
         --size=64m --output-format=json --output=lat.json >&2
-    jq '.jobs[0].read.clat_ns.mean / 1000 | floor' lat.json
+    jq -r '.jobs[0].read.clat_ns.percentile | [.["50.000000"], .["99.000000"]] | map(. / 1000 | floor) | join(" ")' lat.json
 }
 many() {
     fio --name=many --filename="$1" --direct=1 --ioengine=io_uring --iodepth=16 --rw="$2" --bs=4k --number_ios=41 \
@@ -44,12 +44,14 @@ modprobe dm_mod
 modprobe dm_delay
 modprobe dm_zero
 modprobe loop
-loop=$(losetup --find --show dm.img)
+loop=$(losetup --direct-io=on --find --show dm.img)
 dmsetup create --noudevsync dmslow --table "0 131072 delay $loop 0 20"
 dmsetup create --noudevsync dmzero --table "0 2097152 zero"
 dmsetup mknodes
-dm_latency=$(mean_read /dev/mapper/dmslow)
-((dm_latency >= 19000)) # in jiffies
+read -r dm_median dm_p99 < <(read_times /dev/mapper/dmslow)
+read -r loop_median _ < <(read_times "$loop")
+((dm_median >= 19000)) # in jiffies
+echo "dm-delay: a read delayed by 20 ms is late by $((dm_median - loop_median - 20000)) µs, 99th percentile $((dm_p99 - loop_median - 20000))"
 head -c 1M /dev/mapper/dmzero >zeros.dm
 dmsetup remove --noudevsync dmslow
 losetup -d "$loop"
@@ -68,10 +70,11 @@ run_on() {
     verify "$dev"
     [[ $(ask top '{"op":"status"}' | jq '[.instruments[].counts[]] | add') == 0 ]]
 
+    read -r plain _ < <(read_times "$dev")
     adjust slow '{"read":"fixed 20000000"}'
-    latency=$(mean_read "$dev")
-    echo "$engine: a read delayed by 20 ms takes $latency µs; dm-delay: $dm_latency µs"
-    ((latency >= 20000 && $(count slow delayed) >= 40))
+    read -r median p99 < <(read_times "$dev")
+    echo "$engine: a read delayed by 20 ms is late by $((median - plain - 20000)) µs, 99th percentile $((p99 - plain - 20000))"
+    ((median >= 20000 && $(count slow delayed) >= 100))
     writes "$dev" 1
     adjust slow '{}'
 
