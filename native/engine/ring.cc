@@ -29,7 +29,6 @@ uint32_t default_entries(uint32_t depth) {
 } // namespace
 
 void Queue::Impl::set_up_ring() {
-    sharpen_timers(); // of this thread, which will run the queue
     uint32_t entries = options.ring_entries ? options.ring_entries : default_entries(options.depth);
     constexpr uint32_t ANY = IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL;
     constexpr uint32_t BEST = ANY | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN; // since 6.1

@@ -9,10 +9,6 @@ namespace us {
 // a policy that somebody chose for it, a real-time one say, keeps it. Any thread.
 void schedule_for_crowds(pthread_t thread, bool crowded);
 
-// The calling thread's timers end when they should, and not up to 50 µs later, which is the kernel's way of
-// letting timers end together (prctl(2), PR_SET_TIMERSLACK).
-void sharpen_timers();
-
 // What status calls it.
 constexpr const char *scheduling_name(bool crowded) {
     return crowded ? "batch" : "normal";
