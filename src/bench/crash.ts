@@ -8,7 +8,8 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { runCommand } from "../crash/command.js";
 import { record } from "../crash/record.js";
-import { memoryFolder, runExploration } from "../crash/run.js";
+import { runExploration } from "../crash/run.js";
+import { memoryFolder } from "../crash/scratch.js";
 import { openSession, type Session } from "../crash/session.js";
 import { openSource } from "../crash/sources.js";
 import { parseStacks } from "../spec/index.js";
@@ -121,6 +122,7 @@ export async function benchCrash(
       jobs: 1,
       timeoutMs: TIMEOUT_MS,
       failFast: false,
+      checkAll: false,
       env: process.env,
       signal: NEVER,
       onProgress: ({ states, total }) => progress(`explorer: ${states} of ${total} states`),
