@@ -110,7 +110,7 @@ async function byHand(folder: string, session: Session, count: number, progress:
 
 interface Rate {
   readonly counts: Counts;
-  /** From the first byte of the log that is read to the report. */
+  /** From the first byte of the log that is read to the report; with a limit, from the first state on. */
   readonly seconds: number;
 }
 
@@ -126,7 +126,7 @@ async function explorer(
 ): Promise<Rate> {
   const place = await mkdtemp(join(folder, "exploration-"));
   const enough = new AbortController();
-  const begin = performance.now();
+  let begin = performance.now();
   const open = openSession(folder, session);
   let last: Counts | null = null;
   try {
@@ -140,6 +140,8 @@ async function explorer(
       env: process.env,
       signal: enough.signal,
       onProgress: (counts) => {
+        // Of the first states alone, reading the whole log would be most.
+        if (limit !== null && last === null) begin = performance.now();
         last = { ...counts };
         progress(`explorer: ${counts.states} of ${limit ?? counts.total} states`);
         if (limit !== null && counts.states >= limit) enough.abort();

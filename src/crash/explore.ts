@@ -43,6 +43,8 @@ export interface Counts {
   failed: number;
   /** All that there are to look at. */
   total: number;
+  /** Other states that were looked at to make the failing one smaller. */
+  simpler: number;
 }
 
 export interface Failure {
@@ -89,7 +91,7 @@ class Explorer {
   readonly #failures = new Map<string, Failure>();
   readonly #knowledge = new Knowledge<Verdict>();
   readonly #guard: Guard | null;
-  readonly counts: Counts = { states: 0, pruned: 0, known: 0, checked: 0, failed: 0, total: 0 };
+  readonly counts: Counts = { states: 0, pruned: 0, known: 0, checked: 0, failed: 0, total: 0, simpler: 0 };
   #breathed = performance.now();
 
   constructor(options: ExploreOptions) {
@@ -109,11 +111,12 @@ class Explorer {
     const failures = [...this.#failures.values()].sort((a, b) => compareStates(a.state, b.state));
     const [first] = failures;
     const bench = benches[0];
-    const { counts } = this;
+    const counts = { ...this.counts };
     if (first === undefined || bench === undefined) {
       return { counts, failures, smallest: null, confirmed: this.#guard?.confirmed ?? 0 };
     }
     const failure = await this.#simplify(first, bench);
+    counts.simpler = this.counts.simpler;
     this.#mustTrust();
     const fresh = plain ?? bench;
     fresh.renew();
@@ -198,12 +201,11 @@ class Explorer {
   async #simplify(first: Failure, bench: Bench): Promise<Failure> {
     const { history, signal } = this.#options;
     let smallest = first;
-    let tries = 0;
     for (let better: Failure | null = first; better !== null && departures(better.state) > 0; ) {
       better = null;
       for (const state of simplerThan(history, smallest.state)) {
         signal.throwIfAborted();
-        if (++tries > SIMPLER_STATES) return smallest;
+        if (++this.counts.simpler > SIMPLER_STATES) return smallest;
         const verdict = await this.#verdictOf(state, bench);
         if (verdict.ok || compareStates(state, smallest.state) >= 0) continue;
         better = { state, verdict };
