@@ -84,7 +84,8 @@ int mount_by_helper(const std::string &path) {
     must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()), "socketpair");
     Fd ours(pair[0]), theirs(pair[1]);
     Fd words(must(memfd_create("words", MFD_CLOEXEC), "memfd_create"));
-    // Above the numbers that the child's are to become: a duplicate must not fall upon one that is still needed.
+    // Above the numbers that the child's are to become: a duplicate must not fall upon one that is still
+    // needed.
     Fd sent(must(fcntl(theirs.get(), F_DUPFD_CLOEXEC, HELPER_SOCKET + 1), "dup"));
     Fd said(must(fcntl(words.get(), F_DUPFD_CLOEXEC, HELPER_SOCKET + 1), "dup"));
 

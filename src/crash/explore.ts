@@ -183,7 +183,8 @@ class Explorer {
     journal.add(verdict);
     if (known !== undefined) this.#guard?.compare(state, verdict, known);
     else if (reads !== null) {
-      this.#knowledge.learn(reads.places, reads.now, verdict);
+      // How long a check takes is not said by its disk alone.
+      if (!result.timedOut) this.#knowledge.learn(reads.places, reads.now, verdict);
       await this.#guard?.confirm(state, result);
     }
     return verdict;

@@ -43,6 +43,9 @@ export function sharedParts(history: History, base: string | null): SharedParts 
 
 const words = (count: number) => new Int32Array(new SharedArrayBuffer(count * Int32Array.BYTES_PER_ELEMENT));
 
+/** How long the last request of all may take: it is refused at once, unless the thread has ended without it. */
+const LAST_MS = 1_000;
+
 /** Why there is no such disk: no FUSE here, or not for us. */
 export class NotMounted extends Error {}
 
@@ -121,12 +124,14 @@ class RecordedDisk implements RebuiltDisk {
     if (this.#open) {
       Atomics.store(this.#shared.control, STOP, 1);
       // Any request wakes the thread, which refuses it and ends: also where somebody still holds the file.
-      await open(this.path, "r").then(
+      const woken = open(this.path, "r").then(
         (file) => file.close(),
         () => {},
       );
       await this.#ended;
       this.#unmount();
+      // A request that came before it, such as the end of a check's own file, may have been the last that was served.
+      await woken;
     }
     process.removeListener("exit", this.#endAtExit);
     rmSync(this.path, { force: true });
@@ -142,14 +147,15 @@ class RecordedDisk implements RebuiltDisk {
 
   readonly #endAtExit = () => {
     Atomics.store(this.#shared.control, STOP, 1);
-    spawnSync("head", ["-c1", this.path], { stdio: "ignore" });
+    spawnSync("head", ["-c1", this.path], { stdio: "ignore", timeout: LAST_MS, killSignal: "SIGKILL" });
     this.#unmount();
   };
 
   #unmount(): void {
     if (!this.#open) return;
     this.#open = false;
-    unmountNow(this.path);
+    // First: it ends the requests that nobody will serve, and umount(8) would make one more.
     closeSync(this.#shared.fd);
+    unmountNow(this.path);
   }
 }
