@@ -146,6 +146,8 @@ with mmap.mmap(fd, size) as m:
     m[5000:5003] = b"xyz"
     m.flush()
 assert os.pread(fd, 5, 4999) == before[4999:5000] + b"xyz" + before[5003:5004]
+for at in range(8): os.pwrite(fd, bytes([at]) * 512, 16384 + 512 * at)
+assert os.pread(fd, 4096, 16384) == b"".join(bytes([at]) * 512 for at in range(8))
 os.ftruncate(fd, 700)
 os.ftruncate(fd, size + 100)
 assert os.pread(fd, size + 200, 0) == before[:700] + bytes(size - 600)

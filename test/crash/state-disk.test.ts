@@ -91,14 +91,17 @@ function plainly(bytes: Uint8Array, one: Step): Uint8Array {
 
 /** @returns what was read */
 function doStep(disk: StateDisk, one: Step): Uint8Array | null {
-  if (one.do === "write") disk.write(one.offset, new Uint8Array(one.length).fill(one.byte));
-  else if (one.do === "zero") disk.zero(one.offset, one.length);
-  else if (one.do === "resize") disk.resize(one.size);
-  else {
-    const into = new Uint8Array(one.length).fill(0xee);
-    return into.subarray(0, disk.read(one.offset, into));
+  if (one.do === "write") {
+    // As from a server's buffer, which the next request overwrites.
+    const request = Buffer.alloc(one.length, one.byte);
+    disk.write(one.offset, request);
+    request.fill(~one.byte);
   }
-  return null;
+  if (one.do === "zero") disk.zero(one.offset, one.length);
+  if (one.do === "resize") disk.resize(one.size);
+  if (one.do !== "read") return null;
+  const into = new Uint8Array(one.length).fill(0xee);
+  return into.subarray(0, disk.read(one.offset, into));
 }
 
 const digest = (bytes: Uint8Array | null) =>

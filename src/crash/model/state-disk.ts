@@ -97,7 +97,8 @@ export class StateDisk {
 
   /** Past the end it grows, as a file does. */
   write(offset: number, data: Uint8Array): void {
-    const copy = data.slice();
+    // Not slice(): of a Buffer that is a view, and the server uses its buffer again.
+    const copy = new Uint8Array(data);
     for (let done = 0; done < copy.length; ) {
       const sector = Math.floor((offset + done) / SECTOR_BYTES);
       const within = offset + done - sector * SECTOR_BYTES;
