@@ -58,6 +58,11 @@ export interface Native {
    * its little work on the calling thread.
    */
   map(question: string): string;
+  /**
+   * Mounts a FUSE file system over a file; a plain user's mount needs fusermount3.
+   * @returns its descriptor of /dev/fuse; what rejects has the code of its errno
+   */
+  fuseMount(path: string): Promise<number>;
 }
 
 const built = (file: string) => fileURLToPath(new URL(`../native/build/Release/${file}`, import.meta.url));

@@ -78,9 +78,10 @@ describe("one-way streets of src", () => {
     expect(clocks).toEqual([]);
   });
 
-  it("loads the addon in one place, for the edge of reconcile and the command line", () => {
+  it("loads the addon in one place, for the edges of reconcile and crash and the command line", () => {
     const wrong = local.filter(
-      ({ from, to }) => to === "src/native.js" && !["reconcile", "cli", "index"].includes(room(from)),
+      ({ from, to }) =>
+        to === "src/native.js" && !["reconcile", "crash", "cli", "index"].includes(room(from)),
     );
     expect(wrong).toEqual([]);
   });

@@ -2,6 +2,7 @@
 #define NAPI_VERSION 8
 #include <napi.h>
 
+#include "addon/fuse.h"
 #include "addon/map.h"
 #include "addon/ublk.h"
 #include "addon/uring_probe.h"
@@ -18,6 +19,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
         {"delDev", us::addon::del_dev},
         {"uringProbe", us::addon::uring_probe},
         {"map", us::addon::map},
+        {"fuseMount", us::addon::fuse_mount},
     };
     for (const auto &[name, function] : functions)
         exports.Set(name, Napi::Function::New(env, function, name));

@@ -39,8 +39,24 @@ function suites(quick: boolean): Record<string, Suite> {
       benchCrash(
         sandbox,
         quick
-          ? { copyBytes: 1 << 20, subsets: 4, byHand: 3 }
-          : { copyBytes: 24 << 20, subsets: 64, byHand: 60 },
+          ? {
+              copyBytes: 1 << 20,
+              subsets: 4,
+              byHand: 3,
+              checks: 5,
+              rewrittenBytes: 2 << 20,
+              rounds: 2,
+              longByHand: 2,
+            }
+          : {
+              copyBytes: 24 << 20,
+              subsets: 64,
+              byHand: 60,
+              checks: 400,
+              rewrittenBytes: 1 << 30,
+              rounds: 64,
+              longByHand: 16,
+            },
         progress,
       ),
     delay: (sandbox, progress) =>

@@ -34,6 +34,7 @@ interface CrashOptions {
   readonly image?: string;
   readonly timeout: number;
   readonly failFast?: boolean;
+  readonly checkAll?: boolean;
   readonly output?: string;
 }
 
@@ -176,7 +177,14 @@ async function showState(
 export async function run(invocation: Invocation): Promise<ExitStatus> {
   const { rawOptions, terminal, env, interrupted: signal } = invocation;
   const options = rawOptions as unknown as CrashOptions;
-  const { resume, state, jobs = availableParallelism(), timeout: timeoutMs, failFast = false } = options;
+  const {
+    resume,
+    state,
+    jobs = availableParallelism(),
+    timeout: timeoutMs,
+    failFast = false,
+    checkAll = false,
+  } = options;
   const begun = resume === undefined ? null : readSession(resolve(resume));
   if (begun !== null) {
     refuseTogether(options, OF_SESSION, `is what ${resume} was begun with, and cannot be said again`);
@@ -195,7 +203,7 @@ export async function run(invocation: Invocation): Promise<ExitStatus> {
     const session = begun ?? (await newSession(invocation, options, { folder, say: progress.say }));
     if (session === null) return 2;
     const onProgress = progress.show;
-    const runOptions = { folder, kept, jobs, timeoutMs, failFast, env, signal, onProgress };
+    const runOptions = { folder, kept, jobs, timeoutMs, failFast, checkAll, env, signal, onProgress };
     const report = await explore(session, begun?.fingerprint ?? null, runOptions);
     progress.end();
     keep ||= report.smallest !== null;

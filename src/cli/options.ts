@@ -249,6 +249,10 @@ export const FAIL_FAST: OptionSpec = {
   flags: "--fail-fast",
   description: "end with the first bad state",
 };
+export const CHECK_ALL: OptionSpec = {
+  flags: "--check-all",
+  description: "check every content, also where it differs only in what no check has read",
+};
 export const CHECK_TIMEOUT: OptionSpec = {
   flags: "--timeout <duration>",
   description: "how long a command may take; a check that takes longer has failed",

@@ -22,12 +22,13 @@ import type { Composer } from "./model/composer.js";
 import { ZEROS } from "./model/contents.js";
 import type { History } from "./model/history.js";
 import { SECTOR_BYTES } from "./model/log.js";
+import type { RebuiltDisk } from "./rebuilt-disk.js";
 
 /** A run of sectors is written in pieces of at most this. */
 const PIECE_SECTORS = 2048;
 const ZERO_BYTES = new Uint8Array(PIECE_SECTORS * SECTOR_BYTES);
 
-export class DiskFile {
+export class DiskFile implements RebuiltDisk {
   readonly path: string;
   readonly #history: History;
   readonly #base: string | null;
@@ -48,7 +49,7 @@ export class DiskFile {
 
   /** Makes the file hold what the composer has composed. */
   hold(composer: Composer, epoch: number): void {
-    if (this.#fd >= 0 && this.#wasTouched()) this.close();
+    if (this.#fd >= 0 && this.#wasTouched()) this.renew();
     if (this.#fd < 0) this.#create();
     const whole = [{ begin: 0, end: this.#held.length }];
     // Within an epoch only its own places differ; a file that is elsewhere in the log is compared in full.
@@ -67,7 +68,16 @@ export class DiskFile {
     this.#fd = -1;
   }
 
-  close(): void {
+  /** Who reads a file is not known. */
+  reads(): null {
+    return null;
+  }
+
+  async close(): Promise<void> {
+    this.renew();
+  }
+
+  renew(): void {
     if (this.#fd < 0) return;
     closeSync(this.#fd);
     rmSync(this.path, { force: true });

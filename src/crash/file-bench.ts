@@ -1,16 +1,11 @@
 /** Checks that see the rebuilt disk itself, as a file. */
 
-import type { CommandResult } from "./command.js";
 import { runCommand } from "./command.js";
-import { DiskFile } from "./disk-file.js";
 import { diskEnvironment } from "./environment.js";
-import type { Bench } from "./explore.js";
-import type { History } from "./model/history.js";
+import type { Bench, Checked } from "./explore.js";
+import type { RebuiltDisk } from "./rebuilt-disk.js";
 
 export interface BenchOptions {
-  readonly history: History;
-  /** What the disk held before the log began. */
-  readonly base: string | null;
   readonly check: string;
   readonly cwd: string;
   readonly env: NodeJS.ProcessEnv;
@@ -18,17 +13,17 @@ export interface BenchOptions {
   readonly signal: AbortSignal;
 }
 
-/** @param path of the job's own disk file, on tmpfs */
-export function fileBench(path: string, options: BenchOptions): Bench {
-  const disk = new DiskFile(path, options.history, options.base);
+/** @param disk the job's own */
+export function fileBench(disk: RebuiltDisk, options: BenchOptions): Bench {
   const { check, cwd, timeoutMs, signal } = options;
-  const env = diskEnvironment(options.env, { file: path });
+  const env = diskEnvironment(options.env, { file: disk.path });
   return {
-    check(composer, { epoch }): Promise<CommandResult> {
+    async check(composer, { epoch }): Promise<Checked> {
       disk.hold(composer, epoch);
-      return runCommand(check, { env, cwd, timeoutMs, signal });
+      const result = await runCommand(check, { env, cwd, timeoutMs, signal });
+      return { result, reads: disk.reads() };
     },
-    renew: () => disk.close(),
-    close: async () => disk.close(),
+    renew: () => disk.renew(),
+    close: () => disk.close(),
   };
 }

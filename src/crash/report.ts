@@ -1,7 +1,7 @@
 /** What an exploration found, for programs (the published contract of `crash -o json`) and for people. */
 
 import type { CommandResult } from "./command.js";
-import type { Exploration, Failure } from "./explore.js";
+import type { Counts, Exploration, Failure } from "./explore.js";
 import type { History } from "./model/history.js";
 import { FLUSH, FUA, type Log } from "./model/log.js";
 import { describeState, stateId } from "./model/state.js";
@@ -33,9 +33,18 @@ export interface CrashReport {
   };
   /** The recorded workload; null when a log was given. */
   readonly workload: (CommandResult & { readonly run: string }) | null;
-  readonly counts: { states: number; pruned: number; checked: number; failed: number; total: number };
+  readonly counts: Counts;
+  /** Checks that were left out because of what others read. */
+  readonly reads: {
+    /** Whether that was done. */
+    readonly used: boolean;
+    /** Why not; null when it was. */
+    readonly reason: string | null;
+    /** Checks that were done only to see whether it may be done; none of them spoke against it. */
+    readonly confirmed: number;
+  };
   readonly seconds: number;
-  /** Of each content that fails, the smallest state that has it; at most MAX_FAILURES of them. */
+  /** Of each check that failed, the smallest state that it speaks for; at most MAX_FAILURES of them. */
   readonly failing: readonly FailureReport[];
   readonly smallest:
     | (FailureReport & {
@@ -58,6 +67,8 @@ export interface ReportInput {
   readonly options: CrashReport["options"];
   readonly workload: CrashReport["workload"];
   readonly exploration: Exploration;
+  /** Why what checks read was of no use; null when it was. */
+  readonly readsUnused: string | null;
   readonly seconds: number;
   readonly folder: string | null;
 }
@@ -90,6 +101,11 @@ export function makeReport(input: ReportInput): CrashReport {
     options: input.options,
     workload: input.workload,
     counts: { ...exploration.counts },
+    reads: {
+      used: input.readsUnused === null,
+      reason: input.readsUnused,
+      confirmed: exploration.confirmed,
+    },
     seconds: input.seconds,
     failing: exploration.failures.slice(0, MAX_FAILURES).map((failure) => failureReport(history, failure)),
     smallest:
@@ -118,11 +134,15 @@ const indented = (text: string) => text.trimEnd().replace(/^/gm, "    ");
 /** Some lines for people, ending without a line end. */
 export function renderReport(report: CrashReport): string {
   const { counts, log, smallest } = report;
+  const { used, reason, confirmed } = report.reads;
+  const known = used ? ` ${amount(counts.known)} known by what a check read,` : "";
   const rate = report.seconds > 0 ? ` in ${report.seconds.toFixed(1)} s` : "";
   const lines = [
     `log: ${plural(log.writes, "write")}, ${plural(log.flushes, "flush")}, ${amount(log.fua)} with FUA`,
     ...(log.cut === null ? [] : [`log used up to its last whole entry only: ${log.cut}`]),
-    `${plural(counts.states, "state")}: ${amount(counts.pruned)} with content seen before, ${plural(counts.checked, "check")}${rate}`,
+    `${plural(counts.states, "state")}: ${amount(counts.pruned)} with content seen before,${known} ${plural(counts.checked, "check")}${rate}`,
+    ...(used ? [`${plural(confirmed, "check")} only to confirm what was left out`] : []),
+    ...(used ? [] : [`every content was checked: ${reason}`]),
   ];
   if (smallest === null) return [...lines, "no bad state"].join("\n");
   lines.push(

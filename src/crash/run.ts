@@ -1,20 +1,16 @@
 /** One exploration from an open session to its report, with its disks and its journal. */
 
-import { existsSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { writeFile } from "node:fs/promises";
 import { StackError } from "../errors.js";
-import { onTmpfs } from "../reconcile/paths.js";
+import { type BenchMaker, type BenchRunner, withBenches } from "./benches.js";
 import { type CommandResult, succeeded } from "./command.js";
 import { DiskFile } from "./disk-file.js";
-import { type Bench, type Counts, explore } from "./explore.js";
-import { fileBench } from "./file-bench.js";
+import { type Bench, type Counts, type Exploration, explore, ReadsDoubted } from "./explore.js";
 import { Journal, sessionFile } from "./journal.js";
 import { Composer } from "./model/composer.js";
 import { parseStateId } from "./model/state.js";
+import { NotMounted } from "./recorded-disk.js";
 import { type CrashReport, makeReport } from "./report.js";
-import { servedBench } from "./served-bench.js";
 import type { OpenSession } from "./session.js";
 
 export interface RunOptions {
@@ -24,41 +20,11 @@ export interface RunOptions {
   readonly jobs: number;
   readonly timeoutMs: number;
   readonly failFast: boolean;
+  /** Every content, also those that differ only where no check has read. */
+  readonly checkAll: boolean;
   readonly env: NodeJS.ProcessEnv;
   readonly signal: AbortSignal;
   readonly onProgress: (counts: Counts) => void;
-}
-
-/** Where rebuilt disks are: in memory if there is any tmpfs. */
-export function memoryFolder(): string {
-  const shared = "/dev/shm";
-  return onTmpfs(tmpdir()) || !existsSync(shared) ? tmpdir() : shared;
-}
-
-type BenchRunner = Pick<RunOptions, "env" | "timeoutMs" | "signal">;
-
-/** Calls `work` with places to check states at, and takes them down whatever happens. */
-async function withBenches<T>(
-  { session, history, base }: OpenSession,
-  count: number,
-  { env, timeoutMs, signal }: BenchRunner,
-  work: (benches: readonly Bench[], folder: string) => Promise<T>,
-): Promise<T> {
-  const folder = await mkdtemp(join(memoryFolder(), "ublk-stack-crash-"));
-  const { check, cwd, above } = session;
-  const options = { history, base, check, cwd, env, timeoutMs, signal };
-  const benches = Array.from({ length: count }, (_, job) => {
-    const path = join(folder, `disk-${job}.img`);
-    return above === null
-      ? fileBench(path, options)
-      : servedBench(path, join(folder, `run-${job}`), above, options);
-  });
-  try {
-    return await work(benches, folder);
-  } finally {
-    for (const bench of benches) await bench.close();
-    await rm(folder, { recursive: true, force: true });
-  }
 }
 
 /** Writes what the session is, the first time, or makes sure that it still is what it was. */
@@ -78,6 +44,46 @@ async function settle(
   }
 }
 
+/** Benches that record what checks read, if that can be had. */
+async function benchesFor(
+  maker: BenchMaker,
+  { jobs, checkAll }: RunOptions,
+  doubt: string | null,
+): Promise<{ benches: readonly Bench[]; plain: Bench | null; unused: string | null }> {
+  let unused = checkAll ? "--check-all" : doubt;
+  if (unused === null) {
+    try {
+      const benches = await maker.recorded(jobs);
+      return { benches, plain: maker.plain(1)[0] ?? null, unused: null };
+    } catch (error) {
+      if (!(error instanceof NotMounted)) throw error;
+      unused = `what checks read cannot be recorded: ${error.message}`;
+    }
+  }
+  return { benches: maker.plain(jobs), plain: null, unused };
+}
+
+async function exploreAll(
+  open: OpenSession,
+  journal: Journal,
+  options: RunOptions,
+): Promise<{ exploration: Exploration; unused: string | null }> {
+  const { history, session: breadth } = open;
+  const { failFast, signal, onProgress } = options;
+  const pass = async (maker: BenchMaker) => {
+    const { benches, plain, unused } = await benchesFor(maker, options, journal.doubt);
+    const all = { history, breadth, journal, benches, plain, failFast, signal, onProgress };
+    return { exploration: await explore(all), unused };
+  };
+  try {
+    return await withBenches(open, options, pass);
+  } catch (error) {
+    if (!(error instanceof ReadsDoubted)) throw error;
+    journal.doubtReads(error.message);
+    return await withBenches(open, options, pass);
+  }
+}
+
 /**
  * Explores every state that the journal does not know yet.
  * @param known the fingerprint with which the session was begun
@@ -92,10 +98,7 @@ export async function runExploration(
   await settle(open, options.folder, known);
   const journal = new Journal(options.folder);
   try {
-    const { failFast, signal, onProgress } = options;
-    const exploration = await withBenches(open, options.jobs, options, (benches) =>
-      explore({ history, breadth: session, journal, benches, failFast, signal, onProgress }),
-    );
+    const { exploration, unused } = await exploreAll(open, journal, options);
     const { check, subsets, tears, seed, from } = session;
     return makeReport({
       log,
@@ -104,6 +107,7 @@ export async function runExploration(
       options: { check, subsets, tears, seed, from },
       workload: session.workload,
       exploration,
+      readsUnused: unused,
       seconds: (performance.now() - begin) / 1000,
       folder: options.kept || exploration.smallest !== null ? options.folder : null,
     });
@@ -133,9 +137,10 @@ export async function runState(
     disk.hold(composer, state.epoch);
     disk.leave();
   }
-  return await withBenches(open, 1, runner, async ([bench]) => {
+  return await withBenches(open, runner, async (maker) => {
+    const [bench] = maker.plain(1);
     if (bench === undefined) throw new RangeError("no place to check at");
-    const result = await bench.check(composer, state);
+    const { result } = await bench.check(composer, state);
     return { ...result, ok: succeeded(result) };
   });
 }

@@ -11,11 +11,11 @@ import type { Readable } from "node:stream";
 import { serverConfig } from "../bench/server-config.js";
 import { StackError } from "../errors.js";
 import { type CommandResult, runCommand } from "./command.js";
-import { DiskFile } from "./disk-file.js";
 import { diskEnvironment } from "./environment.js";
-import type { Bench } from "./explore.js";
+import type { Bench, Checked } from "./explore.js";
 import type { BenchOptions } from "./file-bench.js";
 import { fileFor } from "./nbd-file.js";
+import type { RebuiltDisk } from "./rebuilt-disk.js";
 import { DISK_PATH, type StackAbove } from "./session.js";
 
 const SERVER = resolve(import.meta.dirname, "../../native/build/Release/ublk-stack-server");
@@ -69,11 +69,15 @@ async function serve(config: string, exportName: string): Promise<Served> {
 }
 
 /**
- * @param path of the job's own disk file, on tmpfs
+ * @param disk the job's own
  * @param runDir the job's own, for sockets
  */
-export function servedBench(path: string, runDir: string, above: StackAbove, options: BenchOptions): Bench {
-  const disk = new DiskFile(path, options.history, options.base);
+export function servedBench(
+  disk: RebuiltDisk,
+  runDir: string,
+  above: StackAbove,
+  options: BenchOptions,
+): Bench {
   const { check, cwd, timeoutMs, signal } = options;
   const wantsFile = check.includes("UBLK_STACK_FILE");
   const configFile = join(runDir, "config.json");
@@ -82,36 +86,41 @@ export function servedBench(path: string, runDir: string, above: StackAbove, opt
     await rm(runDir, { recursive: true, force: true });
     await mkdir(runDir, { mode: 0o700 });
     const spec = JSON.parse(
-      JSON.stringify(above.spec).replaceAll(JSON.stringify(DISK_PATH), JSON.stringify(path)),
+      JSON.stringify(above.spec).replaceAll(JSON.stringify(DISK_PATH), JSON.stringify(disk.path)),
     );
     await writeFile(configFile, JSON.stringify(serverConfig("rebuilt", spec, { runDir })));
   };
 
+  const checkServed = async (): Promise<CommandResult> => {
+    const served = await serve(configFile, above.name);
+    try {
+      const file = wantsFile ? await fileFor(check, served.uri) : null;
+      try {
+        const reach = { uri: served.uri, ...(file === null ? {} : { file: file.path }) };
+        return await runCommand(check, {
+          env: diskEnvironment(options.env, reach),
+          cwd,
+          timeoutMs,
+          signal,
+        });
+      } finally {
+        await file?.close();
+      }
+    } finally {
+      await served.close();
+    }
+  };
+
   return {
-    async check(composer, { epoch }): Promise<CommandResult> {
+    async check(composer, { epoch }): Promise<Checked> {
       disk.hold(composer, epoch);
       await prepare();
-      const served = await serve(configFile, above.name);
-      try {
-        const file = wantsFile ? await fileFor(check, served.uri) : null;
-        try {
-          const reach = { uri: served.uri, ...(file === null ? {} : { file: file.path }) };
-          return await runCommand(check, {
-            env: diskEnvironment(options.env, reach),
-            cwd,
-            timeoutMs,
-            signal,
-          });
-        } finally {
-          await file?.close();
-        }
-      } finally {
-        await served.close();
-      }
+      const result = await checkServed();
+      return { result, reads: disk.reads() };
     },
-    renew: () => disk.close(),
+    renew: () => disk.renew(),
     async close() {
-      disk.close();
+      await disk.close();
       await rm(runDir, { recursive: true, force: true });
     },
   };

@@ -95,9 +95,12 @@ describe("a recording", () => {
     );
     const check = `test "$(nbdinfo --size "$UBLK_STACK_URI")" = 65536 && ${tool("image", "check")}`;
     const line = ["--layer", "disk", "--run", tool("image", "make-hasty"), "--check", check];
-    const { smallest, disk } = reportOf(await crash(home, above, ...line));
+    const { smallest, disk, reads, counts } = reportOf(await crash(home, above, ...line));
     expect(disk.sizeBytes).toBe(131072);
     expect(smallest?.id).toMatch(/^\d+-\d+$/);
+    // What the server above the disk reads is recorded as well: it opens the same file.
+    expect(reads.used).toBe(true);
+    expect(counts.known + counts.checked + counts.pruned).toBe(counts.total);
     const good = await crash(
       home,
       above,
@@ -109,6 +112,39 @@ describe("a recording", () => {
       check,
     );
     expect(good.status).toBe(0);
+  });
+
+  it("of a mirror below another layer stands for what the mirror holds, whatever its members are", async () => {
+    const home = temporaryFolder();
+    const pair = stack(
+      {
+        a: { memory: { size: "128KiB" } },
+        b: { memory: { size: "128KiB" } },
+        both: { mirror: { members: ["a", "b"] } },
+        half: { partition: { base: "both", offset: "64KiB" } },
+      },
+      "half",
+    );
+    const check = `test "$(nbdinfo --size "$UBLK_STACK_URI")" = 65536 && ${tool("journal", "check")}`;
+    const run = async (verb: string) =>
+      reportOf(
+        await crash(
+          home,
+          pair,
+          "--layer",
+          "both",
+          "--run",
+          tool("journal", verb),
+          "--check",
+          check,
+          "--subsets",
+          "4",
+        ),
+      );
+    const hasty = await run("make-hasty");
+    expect(hasty.disk.sizeBytes).toBeLessThanOrEqual(131072);
+    expect(hasty.smallest).toMatchObject({ failsAgain: true, id: expect.stringMatching(/^\d+~0$/) });
+    expect((await run("make")).smallest).toBe(null);
   });
 
   it.each([

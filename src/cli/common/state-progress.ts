@@ -14,11 +14,11 @@ const BAR = 24;
 const REDRAW_MS = 100;
 const MIN_COLUMNS = 20;
 
-export function progressLine({ states, pruned, failed, total }: Counts, seconds: number): string {
+export function progressLine({ states, pruned, known, failed, total }: Counts, seconds: number): string {
   const done = total === 0 ? 1 : states / total;
   const bar = "█".repeat(Math.round(done * BAR)).padEnd(BAR, "░");
   const rate = seconds > 0 ? Math.round(states / seconds) : 0;
-  return `${bar} ${states}/${total} states, ${pruned} seen before, ${failed} bad, ${rate}/s`;
+  return `${bar} ${states}/${total} states, ${pruned} seen before, ${known} known, ${failed} bad, ${rate}/s`;
 }
 
 export function createStateProgress(err: Sink): StateProgress {

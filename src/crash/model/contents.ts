@@ -59,6 +59,12 @@ export class Contents {
     return { source, offset: this.#offset[content] ?? 0 };
   }
 
+  /** The same for all contents at once: which source, where in it. */
+  table(): { sources: readonly ByteSource[]; sourceOf: Uint8Array; offsetOf: Float64Array } {
+    const [sourceOf, offsetOf] = [this.#source.slice(0, this.#count), this.#offset.slice(0, this.#count)];
+    return { sources: this.#sources, sourceOf, offsetOf };
+  }
+
   #number(sector: Uint8Array, source: ByteSource, offset: number): number {
     if (isZero(sector)) return ZEROS;
     const digest = this.#digest(sector);
