@@ -19,6 +19,10 @@ export interface CommandResult {
   readonly output: string;
 }
 
+/** In words that follow its name. */
+export const howItEnded = ({ exit, signal, timedOut }: CommandResult): string =>
+  timedOut ? "ran out of time" : signal === null ? `ended with exit status ${exit}` : `ended by ${signal}`;
+
 export const succeeded = ({ exit, timedOut }: CommandResult) => exit === 0 && !timedOut;
 
 export interface CommandOptions {

@@ -5,7 +5,7 @@
  * done again on a plain file. One answer that differs ends the trust.
  */
 
-import { type CommandResult, succeeded } from "./command.js";
+import { type CommandResult, howItEnded, succeeded } from "./command.js";
 import type { Bench } from "./explore.js";
 import type { Verdict } from "./journal.js";
 import { Composer } from "./model/composer.js";
@@ -16,9 +16,6 @@ import { type State, stateId } from "./model/state.js";
 const SAMPLE = 64;
 /** and the first ones. */
 const FIRST = 4;
-
-const saying = ({ exit, signal, timedOut }: CommandResult) =>
-  timedOut ? "ran out of time" : signal === null ? `ended with exit status ${exit}` : `ended by ${signal}`;
 
 export class Guard {
   readonly #history: History;
@@ -75,7 +72,7 @@ export class Guard {
     this.confirmed++;
     if (succeeded(other) === succeeded(result)) return;
     this.doubt ??=
-      `on state ${stateId(this.#history, state)} the check ${saying(result)} where its reads were recorded, ` +
-      `and ${saying(other)} on a plain file`;
+      `on state ${stateId(this.#history, state)} the check ${howItEnded(result)} where its reads were recorded, ` +
+      `and ${howItEnded(other)} on a plain file`;
   }
 }

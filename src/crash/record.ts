@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { StackError } from "../errors.js";
 import type { StatusItem } from "../reconcile/status-schema.js";
 import type { StackDocument } from "../spec/index.js";
-import { type CommandResult, runCommand, succeeded } from "./command.js";
+import { type CommandResult, howItEnded, runCommand, succeeded } from "./command.js";
 import { diskEnvironment } from "./environment.js";
 import { BENEATH_EXPORT, planRecording, type RecordingPlan } from "./model/recording.js";
 import { fileFor } from "./nbd-file.js";
@@ -94,10 +94,8 @@ async function mustRun(
   options.say(what);
   const result = await runAgainst(item, exportName, command, options);
   if (!succeeded(result)) {
-    const end = result.timedOut
-      ? "ran out of time"
-      : `ended with ${result.signal ?? `exit status ${result.exit}`}`;
-    throw new StackError("workload-failed", `the ${what} ${end}: ${result.output.trim()}`, { ...result });
+    const said = result.output.trim() || "(no output)";
+    throw new StackError("workload-failed", `the ${what} ${howItEnded(result)}: ${said}`, { ...result });
   }
   return result;
 }

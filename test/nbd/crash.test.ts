@@ -164,10 +164,14 @@ describe("a recording", () => {
     expect(result).toMatchObject({ status: 2, stderr: expect.stringContaining(words) });
   });
 
-  it("ends when the workload fails, with its words", async () => {
+  it.each([
+    ["echo no such luck; exit 3", "ended with exit status 3: no such luck"],
+    ["false", "ended with exit status 1: (no output)"],
+    ["kill -KILL $$", "ended by SIGKILL: (no output)"],
+  ])("ends when the workload fails, with its words: %s", async (command, words) => {
     const home = temporaryFolder();
-    const result = await crash(home, PLAIN, "--run", "echo no such luck; exit 3", "--check", "true");
-    expect(result).toMatchObject({ status: 2, stderr: expect.stringContaining("no such luck") });
+    const result = await crash(home, PLAIN, "--run", command, "--check", "true");
+    expect(result).toMatchObject({ status: 2, stderr: expect.stringContaining(words) });
     expect(readdirSync(home)).toEqual(["stack.yaml"]);
   });
 
