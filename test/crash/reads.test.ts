@@ -225,7 +225,7 @@ describe("reads that are not to be trusted", () => {
 
   it("are not used when a check does otherwise on a plain file", async () => {
     const check = `test "$(stat -f -c %T "$UBLK_STACK_FILE")" != fuseblk && test "$(stat -f -c %T "$UBLK_STACK_FILE")" != fuse`;
-    const { smallest, reads, counts } = reportOf(await explore(temporaryFolder(), check));
+    const { smallest, reads, counts } = reportOf(await explore(temporaryFolder(), check, "--jobs", "1"));
     expect(reads.reason).toMatch(
       /^on state start the check ended with exit status 1 where its reads were recorded, and ended with exit status 0 on a plain file$/,
     );
