@@ -118,14 +118,13 @@ void conclude(LeafOp &op, int32_t error) {
     op.ended(op, error);
 }
 
-// What failed has been told to the leaf. A flush that succeeded waits for all that may yet fail in its place.
+// What failed has been told to the leaf. What succeeded waits for all that may yet fail in its place.
 void end_in_order(LeafOp &op, int32_t error) {
     SyncOrder &order = order_of(op);
     for (LeafOp *held : order.end(op.sync_ticket))
         held->queue->post([held] { conclude(*held, held->leaf->sync_error()); });
-    bool flushed = op.io.op == US_OP_FLUSH && error == 0;
-    if (flushed && order.hold(op)) return;
-    conclude(op, flushed ? op.leaf->sync_error() : error);
+    if (error == 0 && order.hold(op)) return;
+    conclude(op, error == 0 ? op.leaf->sync_error() : error);
 }
 
 void completed(Completion &self, int32_t result, uint32_t) {

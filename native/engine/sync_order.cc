@@ -17,16 +17,16 @@ std::vector<LeafOp *> SyncOrder::end(uint64_t ticket) {
     std::vector<LeafOp *> free;
     std::erase_if(held_, [&](const Held &held) {
         if (held.last >= oldest) return false;
-        free.push_back(held.flush);
+        free.push_back(held.op);
         return true;
     });
     return free;
 }
 
-bool SyncOrder::hold(LeafOp &flush) {
+bool SyncOrder::hold(LeafOp &op) {
     std::lock_guard lock(mutex_);
     if (running_.empty()) return false;
-    held_.push_back({&flush, last_});
+    held_.push_back({&op, last_});
     return true;
 }
 

@@ -22,13 +22,13 @@ class SyncOrder {
     // It has ended, and a failure has been told to the leaf. Returns those that may be concluded now.
     std::vector<LeafOp *> end(uint64_t ticket);
 
-    // A flush that has succeeded, and has been ended: true when it is held until those that overlap it have
+    // One that has succeeded, and has been ended: true when it is held until those that overlap it have
     // ended.
-    bool hold(LeafOp &flush);
+    bool hold(LeafOp &op);
 
   private:
     struct Held {
-        LeafOp *flush;
+        LeafOp *op;
         uint64_t last; // the newest ticket that it waits for
     };
 

@@ -212,6 +212,7 @@ int64_t Kernel::transfer(int disk, bool write, uint64_t offset, uint64_t length,
     if (shortened && done == 0) done = length;
     if (write) {
         target.write(offset, done, data, requests_++);
+        if (durable && !fails && !world.direct && f.flush && prng.one_in(f.flush)) return lose(disk, done);
         bool lies = mutant == Mutant::fua_not_passed && disk == 1;
         if (durable && !lies) target.make_durable(offset, done);
     } else {
@@ -224,6 +225,20 @@ int64_t Kernel::transfer(int disk, bool write, uint64_t offset, uint64_t length,
          : shortened ? ": in part"
                      : "");
     return fails ? (write && prng.one_in(4) ? -ENOSPC : -EIO) : static_cast<int64_t>(done);
+}
+
+// Of a durable write the writeback has failed. A flush that is under way may be told in its place (errseq_t).
+int64_t Kernel::lose(int disk, uint64_t done) {
+    auto index = static_cast<size_t>(disk);
+    bool flushing = std::any_of(operations_.begin(), operations_.end(), [&](const Operation &o) {
+        return o.disk == disk && o.sqe.opcode == IORING_OP_FSYNC;
+    });
+    injected++;
+    world.disks[index].lose_unflushed();
+    told[index] = !flushing;
+    STEP("  %s durable write: not stored%s", world.disks[index].name.c_str(),
+         flushing ? ", and a flush will hear of it" : ", fails");
+    return flushing ? static_cast<int64_t>(done) : -EIO;
 }
 
 int Kernel::flush(int disk, uint64_t limit) {

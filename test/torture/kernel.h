@@ -81,6 +81,7 @@ class Kernel {
     bool is_locked(int disk) const; // by requests of a dead server
     // -errno, or what the call answers. Both act on the disk at once.
     int64_t transfer(int disk, bool write, uint64_t offset, uint64_t length, std::byte *data, bool durable);
+    int64_t lose(int disk, uint64_t done);
     int flush(int disk, uint64_t limit);
     int zero(int disk, int mode, uint64_t offset, uint64_t length);
     bool state_fails();
