@@ -7,6 +7,7 @@
 # folders of its own, and must leave nothing behind: no process, no ublk device, no mount. What it printed goes to
 # RESULTS/NAME.log, its exit status to RESULTS/NAME.status.
 set -uo pipefail
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 results=$1
 shift
 
@@ -29,9 +30,15 @@ leftovers() {
     return "$found"
 }
 
+# What one case leaves must not fail those after it.
 clean_up() {
-    pkill -KILL -f '[u]blk-stack-server' || true
-    pkill -KILL -f '[d]ist/cli.js controller' || true
+    pkill -KILL -f '[u]blk-stack-server|[d]ist/cli.js controller'
+    local device
+    for device in /dev/ublkc[0-9]*; do
+        [[ -e $device ]] && echo "delete ${device#/dev/ublkc}"
+    done | node "$project/test/vm/server-helper.mjs" "$project/native/build/Release/ublk_stack.node"
+    # Deleting fails what still waits for a device, so that only now its users can go.
+    pkill -KILL -x 'fio|dd'
 }
 
 for case in "$@"; do
@@ -44,7 +51,7 @@ for case in "$@"; do
     (cd "$WORK" && timeout --kill-after=10 "${CASE_TIMEOUT:-600}" bash "$case") >"$results/$name.log" 2>&1 || status=$?
     if ! leftovers >>"$results/$name.log" 2>&1; then
         ((status == 0)) && status=99
-        clean_up
+        clean_up >>"$results/$name.log" 2>&1
     fi
     # What servers and controller said, when it matters.
     ((status == 0)) || tail -n 60 "$UBLK_STACK_STATE_DIR"/logs/*.log >>"$results/$name.log" 2>/dev/null || true

@@ -1,8 +1,21 @@
 #!/usr/bin/env bash
-# The server is killed every few hundred milliseconds under fio's verification: the device recovers by itself, the
-# client sees no error, every byte is right. Fused and layered; the controller is killed in between as well.
+# A server is killed again and again under fio's verification: the device recovers by itself, the client sees no error,
+# every byte is right. Fused and layered; the controller is killed in between as well.
 # shellcheck source=../cases.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../cases.sh"
+# shellcheck source=../server.sh
+source "$project/test/vm/server.sh"
+
+# One server at random, as an out-of-memory killer would, and once it serves: one that is killed whenever it starts is
+# given up.
+pick_victim() {
+    local run
+    run=$(find "$UBLK_STACK_RUN_DIR/stacks/storm" -name control.sock -printf '%h\n' | shuf -n 1)
+    victim=$(cat "$run/server.pid") || return
+    [[ $victim != "${killed[$run]:-}" && $(helped "ask $run/control.sock {\"op\":\"status\"}") == *'"phase":"ready"'* ]] || return
+    killed[$run]=$victim
+}
+declare -A killed
 
 for compose in fused layered; do
     cat >storm.yaml <<YAML
@@ -21,21 +34,14 @@ spec:
     data: { layer: safe, ublk: { queues: 2, depth: 32 } }
 YAML
     ublk_stack apply storm.yaml --timeout 120s
-    verify "$(device storm data)" --io_size=48m --verify_backlog=64 &
-    fio=$!
-    kills=0
-    while kill -0 "$fio" 2>/dev/null; do
-        read -rt 0.4 <> <(:) || true
-        # One server at random, as an out-of-memory killer would.
-        victim=$(cat "$UBLK_STACK_RUN_DIR"/stacks/storm/*/server.pid 2>/dev/null | shuf -n 1)
-        # A start takes seconds in this machine, most of it the verifier's; one that is never let serve is given up.
-        age=$(ps -o etimes= -p "${victim:-0}" || true)
-        ((${age:-0} >= 4)) && kill -KILL "$victim" 2>/dev/null && kills=$((kills + 1))
-        ((kills == 5)) && pkill -KILL -f '[c]li.js controller' && kills=$((kills + 1))
+    keep_verifying "$(device storm data)" --io_size=16m --verify_backlog=64
+    for kills in {1..6}; do
+        until_true 120 pick_victim
+        kill -KILL "$victim"
+        ((kills != 3)) || pkill -KILL -f '[c]li.js controller'
     done
-    wait "$fio"
+    end_verifying
     echo "$compose: $kills kills, no error, every byte verified"
-    ((kills >= 2))
     ublk_stack wait --for=ready storm --timeout 60s
     ublk_stack delete storm --timeout 60s
     # Whatever was in flight at a kill has been made equal on both members.
