@@ -22,7 +22,7 @@ build_packages=(build-essential python3 liburing-dev nlohmann-json3-dev libblkid
 # qemu-storage-daemon and virtiofsd come with qemu-system-x86 in Debian 12; in 13 the one is in qemu-utils, the
 # other a package of its own. zstd unpacks the virtual machine's kernel. libelf and zlib are what libbpf needs, with which
 # tests load programs.
-test_packages=(llvm libelf-dev zlib1g-dev clang-format shellcheck fio nbdkit qemu-utils qemu-system-x86 virtiofsd
+test_packages=(llvm libclang-rt-dev libelf-dev zlib1g-dev clang-format shellcheck fio nbdkit qemu-utils qemu-system-x86 virtiofsd
     xfsprogs e2fsprogs mdadm dmsetup iproute2 procps jq zstd zsh fish systemd bsdutils)
 
 groups=()

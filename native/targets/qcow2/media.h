@@ -1,0 +1,22 @@
+// What an image lies on: a layer of the stack below its handler, a file in a test.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "targets/task.h"
+
+namespace us::qcow2 {
+
+class Media {
+  public:
+    virtual ~Media() = default;
+
+    // All of it, at any alignment; past the end there are zeros. 0 or -errno.
+    virtual Task<int> read(uint64_t offset, std::span<std::byte> into) = 0;
+
+    virtual uint64_t size() const = 0; // bytes
+};
+
+} // namespace us::qcow2

@@ -1,0 +1,87 @@
+#include "targets/qcow2/snapshots.h"
+
+#include <algorithm>
+
+namespace us::qcow2 {
+
+namespace {
+
+constexpr size_t FIXED_BYTES = 40;
+
+std::string text_of(std::span<const std::byte> bytes) {
+    return {reinterpret_cast<const char *>(bytes.data()), bytes.size()};
+}
+
+Snapshot read_entry(std::span<const std::byte> entry, const Header &header) {
+    const std::byte *at = entry.data();
+    Snapshot s;
+    s.l1_offset = load<uint64_t>(at);
+    s.l1_entries = load<uint32_t>(at + 8);
+    uint16_t id_bytes = load<uint16_t>(at + 12), name_bytes = load<uint16_t>(at + 14);
+    s.seconds = load<uint32_t>(at + 16);
+    s.nanoseconds = load<uint32_t>(at + 20);
+    s.guest_nanoseconds = load<uint64_t>(at + 24);
+    s.vm_state_bytes = load<uint32_t>(at + 32);
+    auto extra = entry.subspan(FIXED_BYTES, load<uint32_t>(at + 36));
+    s.extra.assign(extra.begin(), extra.end());
+    s.size = header.size;
+    if (extra.size() >= 8) s.vm_state_bytes = load<uint64_t>(extra.data());
+    if (extra.size() >= 16) s.size = load<uint64_t>(extra.data() + 8);
+    auto names = entry.subspan(FIXED_BYTES + extra.size());
+    s.id = text_of(names.first(id_bytes));
+    s.name = text_of(names.subspan(id_bytes, name_bytes));
+    return s;
+}
+
+std::optional<Refusal> check_entry(const Snapshot &s, const Header &header) {
+    std::string which = "its snapshot \"" + s.name + "\"";
+    if (s.l1_offset % header.cluster_bytes() != 0)
+        return Refusal{Refusal::invalid, which + " has an L1 table that does not begin at a cluster"};
+    if (s.l1().bytes > MAX_L1_BYTES || s.l1_offset > INT64_MAX)
+        return Refusal{Refusal::invalid, which + " has an L1 table that cannot be"};
+    return {};
+}
+
+} // namespace
+
+bool parse_snapshots(std::span<const std::byte> bytes, const Header &header, SnapshotTable &table,
+                     std::optional<Refusal> &refusal) {
+    table = {};
+    size_t at = 0;
+    for (uint32_t i = 0; i < header.nr_snapshots; i++) {
+        std::span<const std::byte> rest = bytes.subspan(std::min(at, bytes.size()));
+        if (rest.size() < FIXED_BYTES) return false;
+        uint32_t extra = load<uint32_t>(rest.data() + 36);
+        if (extra > MAX_SNAPSHOT_EXTRA_BYTES) {
+            refusal = Refusal{Refusal::unsupported, "a snapshot of it has more extra data than is known"};
+            return true;
+        }
+        size_t entry =
+            FIXED_BYTES + extra + load<uint16_t>(rest.data() + 12) + load<uint16_t>(rest.data() + 14);
+        if (rest.size() < entry) return false;
+        table.snapshots.push_back(read_entry(rest.first(entry), header));
+        if ((refusal = check_entry(table.snapshots.back(), header))) return true;
+        at += round_up(entry, 8);
+    }
+    table.range = {header.snapshots_offset, at};
+    return true;
+}
+
+Task<SnapshotsRead> read_snapshots(Media &media, const Header &header) {
+    SnapshotsRead read;
+    if (header.nr_snapshots == 0) co_return read;
+    uint64_t most =
+        std::min(MAX_SNAPSHOT_TABLE_BYTES, media.size() - std::min(media.size(), header.snapshots_offset));
+    std::vector<std::byte> bytes;
+    // Entries are of any length: so the table's is known once all have been read.
+    for (uint64_t want = 4096;; want *= 4) {
+        bytes.resize(std::min(want, most));
+        read.error = co_await media.read(header.snapshots_offset, bytes);
+        if (read.error != 0 || parse_snapshots(bytes, header, read.table, read.refusal)) co_return read;
+        if (want < most) continue;
+        read.refusal = Refusal{Refusal::invalid, "its snapshot table does not end within the image"};
+        co_return read;
+    }
+}
+
+} // namespace us::qcow2

@@ -1,0 +1,407 @@
+/**
+ * The library of the qcow2 format against QEMU: what qemu-img makes, with every feature of the format, is read as
+ * qemu-img reads it; what is broken in an image is found where qemu-img finds it, and nowhere else.
+ */
+import { execFile } from "node:child_process";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { promisify } from "node:util";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+const run = promisify(execFile);
+const out = resolve(import.meta.dirname, "../../native/build/Qcow2");
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+let folder: string;
+const path = (name: string) => join(folder, name);
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "qcow2-"));
+  await run("bash", [resolve(import.meta.dirname, "build.sh")], { maxBuffer: 16 * MIB });
+}, 600_000);
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+interface Outcome {
+  status: number;
+  stdout: string;
+  stderr: string;
+}
+const outcome = (program: string, args: string[]): Promise<Outcome> =>
+  run(program, args, { maxBuffer: 256 * MIB }).then(
+    ({ stdout, stderr }) => ({ status: 0, stdout, stderr }),
+    (error: { code: number; stdout: string; stderr: string }) => ({ ...error, status: error.code }),
+  );
+
+/** What the library says; it may refuse an image, and does nothing worse. */
+async function ask(verb: "info" | "check" | "map", file: string) {
+  const { status, stdout, stderr } = await outcome(join(out, "image-tool"), [verb, file]);
+  expect([0, 1], stderr).toContain(status);
+  return JSON.parse(stdout);
+}
+const qemuImg = async (...args: string[]) => (await run("qemu-img", args)).stdout;
+const create = (name: string, options: string, size = "64M", ...more: string[]) =>
+  qemuImg("create", "-q", "-f", "qcow2", ...(options ? ["-o", options] : []), ...more, path(name), size);
+const io = (name: string, ...commands: string[]) =>
+  run("qemu-io", ["-f", "qcow2", ...commands.flatMap((command) => ["-c", command]), path(name)]);
+
+const MIXED = [
+  "write -P 1 0 1M",
+  "write -P 2 3M 100k",
+  "write -P 3 5M 4k",
+  "write -z 8M 1M",
+  "write -z 5M 2k",
+  "write -z -u 1M 128k",
+  "discard 0 64k",
+  "write -P 4 63M 1M",
+];
+
+/** Every feature of the format that qemu-img makes, by name. */
+const CORPUS: Record<string, (name: string) => Promise<unknown>> = {
+  "64k": async (name) => [await create(name, ""), await io(name, ...MIXED)],
+  ...Object.fromEntries(
+    ["512", "1k", "4k", "2M"].map((size) => [
+      `clusters of ${size}`,
+      async (name: string) => [await create(name, `cluster_size=${size}`), await io(name, ...MIXED)],
+    ]),
+  ),
+  ...Object.fromEntries(
+    [1, 2, 4, 8, 32, 64].map((bits) => [
+      `refcounts of ${bits} bits`,
+      async (name: string) => [await create(name, `refcount_bits=${bits}`), await io(name, ...MIXED)],
+    ]),
+  ),
+  ...Object.fromEntries(
+    ["16k", "128k"].map((size) => [
+      `extended entries, clusters of ${size}`,
+      async (name: string) => [
+        await create(name, `extended_l2=on,cluster_size=${size}`),
+        await io(name, ...MIXED, "write -P 7 5M 1k", "write -P 8 63k 2k"),
+      ],
+    ]),
+  ),
+  "version 2": async (name) => [
+    await create(name, "compat=0.10"),
+    await io(name, "write -P 1 0 1M", "discard 0 64k"),
+  ],
+  "lazy refcounts": async (name) => [await create(name, "lazy_refcounts=on"), await io(name, ...MIXED)],
+  "preallocated metadata": (name) => create(name, "preallocation=metadata", "8M"),
+  "an external data file": async (name) => [
+    await create(name, `data_file=${path(`${name}.data`)}`),
+    await io(name, "write -P 1 0 1M", "write -P 2 3M 100k"),
+  ],
+  "a raw external data file": async (name) => [
+    await create(name, `data_file=${path(`${name}.data`)},data_file_raw=on`),
+    await io(name, "write -P 1 0 1M"),
+  ],
+  "a backing file": async (name) => [
+    await create(`${name}.base`, ""),
+    await io(`${name}.base`, ...MIXED),
+    await create(name, "", "80M", "-b", path(`${name}.base`), "-F", "qcow2"),
+    await io(name, "write -P 9 200k 8k", "write -z 8M 64k", "discard 3M 64k"),
+  ],
+  ...Object.fromEntries(
+    ["zlib", "zstd"].map((type) => [
+      `compressed by ${type}`,
+      async (name: string) => {
+        const text = Array.from({ length: 60_000 }, (_, i) => `line ${i} of it\n`).join("");
+        await writeFile(path(`${name}.raw`), text.slice(0, 512 * KIB));
+        await qemuImg(
+          "convert",
+          "-c",
+          "-O",
+          "qcow2",
+          "-o",
+          `compression_type=${type}`,
+          path(`${name}.raw`),
+          path(name),
+        );
+        await io(name, "write -P 5 70k 1k");
+      },
+    ]),
+  ),
+  "snapshots and bitmaps": async (name) => {
+    await create(name, "");
+    await io(name, ...MIXED);
+    await qemuImg("snapshot", "-c", "before", path(name));
+    await io(name, "write -P 9 0 200k", "discard 3M 64k");
+    await qemuImg("snapshot", "-c", "after", path(name));
+    await io(name, "write -P 10 64k 64k");
+    await qemuImg("bitmap", "--add", path(name), "changes");
+    await io(name, "write -P 11 128k 64k");
+  },
+};
+
+const KINDS: Record<
+  string,
+  (run: { depth: number; zero: boolean; data: boolean; compressed?: boolean }) => boolean
+> = {
+  unallocated: ({ zero, data, depth }) => (zero && !data) || depth > 0,
+  zero: ({ zero }) => zero,
+  data: ({ data }) => data,
+  compressed: ({ data }) => data,
+};
+
+describe.each(Object.keys(CORPUS))("an image of qemu-img's: %s", (feature) => {
+  const name = `${feature.replace(/\W+/g, "-")}.qcow2`;
+  beforeAll(async () => {
+    await CORPUS[feature]?.(name);
+  });
+
+  it("is described as qemu-img describes it", async () => {
+    const ours = await ask("info", path(name));
+    const theirs = JSON.parse(await qemuImg("info", "--output=json", path(name)));
+    const data = theirs["format-specific"].data;
+    expect(ours).toMatchObject({
+      version: data.compat === "0.10" ? 2 : 3,
+      size: theirs["virtual-size"],
+      cluster: theirs["cluster-size"],
+      refcountBits: data["refcount-bits"] ?? 16,
+      lazy: data["lazy-refcounts"] ?? false,
+      extended: data["extended-l2"] ?? false,
+      compression: data["compression-type"] ?? "zlib",
+      backing: theirs["backing-filename"] ?? "",
+      dataFile: data["data-file"] ?? "",
+      dataFileRaw: data["data-file-raw"] ?? false,
+      bitmaps: data.bitmaps?.length ?? 0,
+      dirty: theirs["dirty-flag"],
+      corrupt: data.corrupt ?? false,
+    });
+    const snapshots = (theirs.snapshots ?? []) as { id: string; name: string }[];
+    expect(ours.snapshots.map((s: { id: string; name: string }) => [s.id, s.name])).toEqual(
+      snapshots.map((s) => [s.id, s.name]),
+    );
+  });
+
+  it("is as whole, and has as many clusters of each kind", async () => {
+    const ours = await ask("check", path(name));
+    const theirs = JSON.parse(await qemuImg("check", "--output=json", path(name)));
+    expect(ours.findings).toEqual([]);
+    expect(ours).toMatchObject({
+      error: 0,
+      corruptions: 0,
+      leaks: 0,
+      total: theirs["total-clusters"],
+      allocated: theirs["allocated-clusters"] ?? 0,
+      compressed: theirs["compressed-clusters"] ?? 0,
+      fragmented: theirs["fragmented-clusters"] ?? 0,
+      end: theirs["image-end-offset"],
+    });
+  });
+
+  it("has its bytes where qemu-img finds them", async () => {
+    const ours: { start: number; length: number; kind: string; host: number }[] = (
+      await ask("map", path(name))
+    ).runs;
+    const theirs: {
+      start: number;
+      length: number;
+      depth: number;
+      zero: boolean;
+      data: boolean;
+      offset?: number;
+    }[] = JSON.parse(await qemuImg("map", "--output=json", path(name)));
+    const at = (offset: number) => ours.find((run) => offset < run.start + run.length);
+    expect(ours.reduce((end, run) => (run.start === end ? end + run.length : -1), 0)).toBe(
+      theirs.reduce((end, run) => end + run.length, 0),
+    );
+    // Both begin a new run wherever anything changes: so the beginnings of either are looked up in the other.
+    for (const run of theirs) {
+      const mine = at(run.start);
+      expect(KINDS[mine?.kind ?? ""]?.(run), JSON.stringify([run, mine])).toBe(true);
+      if (run.offset !== undefined && run.depth === 0 && mine?.kind === "data") {
+        expect(mine.host + run.start - mine.start).toBe(run.offset);
+      }
+    }
+    for (const mine of ours) {
+      const run = theirs.find((run) => mine.start < run.start + run.length);
+      expect(run && KINDS[mine.kind]?.(run), JSON.stringify([run, mine])).toBe(true);
+    }
+  });
+});
+
+describe("a broken image", () => {
+  /** What qemu-img refuses to check, too; and what it does not look at. */
+  const word = (data: Buffer, at: number) => Number(data.readBigUInt64BE(at) & 0x00fffffffffffe00n);
+
+  /** Where the tables are of which a word is to be changed. */
+  function tables(data: Buffer): number[] {
+    const roots = [Number(data.readBigUInt64BE(40)), Number(data.readBigUInt64BE(48))];
+    const below = roots.flatMap((root) => Array.from({ length: 8 }, (_, i) => word(data, root + i * 8)));
+    return [...roots, ...below.filter((at) => at > 0 && at < data.length)];
+  }
+
+  const change = fc.record({
+    table: fc.nat(),
+    entry: fc.oneof(fc.nat(3), fc.nat(63)),
+    how: fc.oneof(
+      fc.record({ flip: fc.nat(63) }),
+      fc.constant({ clear: true }),
+      fc.record({ cluster: fc.nat(80), flags: fc.constantFrom(0n, 1n, 1n << 63n) }),
+    ),
+  });
+
+  const BASES = [
+    "64k",
+    "clusters of 4k",
+    "refcounts of 1 bits",
+    "extended entries, clusters of 16k",
+    "version 2",
+  ];
+
+  it.each(BASES)("is found out where qemu-img does: %s", async (feature) => {
+    const base = `base-${feature.replace(/\W+/g, "-")}.qcow2`;
+    await CORPUS[feature]?.(base);
+    const whole = await readFile(path(base));
+    const cluster = 1 << whole.readUInt32BE(20);
+    let corrupt = 0;
+    for (const { table, entry, how } of fc.sample(change, { numRuns: 40, seed: 5 })) {
+      const data = Buffer.from(whole);
+      const places = tables(data);
+      const at = (places[table % places.length] ?? 0) + entry * 8;
+      const before = data.readBigUInt64BE(at);
+      const after =
+        "flip" in how
+          ? before ^ (1n << BigInt(how.flip))
+          : "clear" in how
+            ? 0n
+            : BigInt(how.cluster * cluster) | how.flags;
+      data.writeBigUInt64BE(after, at);
+      await writeFile(path("broken.qcow2"), data);
+      const { stdout } = await outcome("qemu-img", ["check", "--output=json", path("broken.qcow2")]);
+      const ours = await ask("check", path("broken.qcow2"));
+      const said = JSON.stringify({ at, before: String(before), after: String(after), ours, stdout });
+      if (stdout === "") {
+        expect(ours.refused ?? ours.corruptions > 0, said).toBeTruthy();
+        continue;
+      }
+      const theirs = JSON.parse(stdout);
+      expect(ours.corruptions > 0, said).toBe((theirs.corruptions ?? 0) > 0);
+      expect(ours.leaks, said).toBe(theirs.leaks ?? 0);
+      if (ours.corruptions > 0) corrupt++;
+    }
+    expect(corrupt).toBeGreaterThan(5);
+  });
+});
+
+describe("refused, and why", () => {
+  async function refused(name: string, edit: (data: Buffer) => void, options = "") {
+    await create("plain.qcow2", options, "1M");
+    const data = await readFile(path("plain.qcow2"));
+    edit(data);
+    await writeFile(path(name), data);
+    const answer = await ask("info", path(name));
+    return [answer.refused, answer.text];
+  }
+
+  it("a feature that is not known, by the name that the image has for it", async () => {
+    const [kind, text] = await refused("feature.qcow2", (data) => {
+      data.writeBigUInt64BE((1n << 9n) | (1n << 40n), 72);
+      // A row of qemu-img's table of names turned into one of the unknown feature.
+      const names = data.indexOf(Buffer.from("dirty bit"));
+      data.writeUInt8(9, names - 1);
+      data.fill(0, names, names + 46);
+      data.write("time travel", names);
+    });
+    expect(kind).toBe("unsupported");
+    expect(text).toContain('"time travel" (bit 9), bit 40');
+  });
+
+  it("encryption, of either kind", async () => {
+    const secret = "secret,id=s,data=x";
+    const luks = ["-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"];
+    await qemuImg("create", "-q", "--object", secret, "-f", "qcow2", ...luks, path("luks.qcow2"), "1M");
+    expect((await ask("info", path("luks.qcow2"))).text).toContain("LUKS");
+    const [, text] = await refused("aes.qcow2", (data) => data.writeUInt32BE(1, 32));
+    expect(text).toContain("AES");
+  });
+
+  it.each<[string, RegExp, (data: Buffer) => void]>([
+    ["another file", /does not begin as a qcow2 image/, (data) => data.write("QCOW", 0)],
+    ["another version", /version 4/, (data) => data.writeUInt32BE(4, 4)],
+    ["tiny clusters", /clusters of 2\^8 bytes/, (data) => data.writeUInt32BE(8, 20)],
+    ["a short header", /a header of 96 bytes/, (data) => data.writeUInt32BE(96, 100)],
+    ["a header of odd length", /a header of 109 bytes/, (data) => data.writeUInt32BE(109, 100)],
+    ["wide refcounts", /2\^7 bits/, (data) => data.writeUInt32BE(7, 96)],
+    ["an L1 table that is too small", /L1 table is too small/, (data) => data.writeUInt32BE(0, 36)],
+    ["an L1 table for more than there is", /more than 32 MiB/, (data) => data.writeUInt32BE(0xffffffff, 36)],
+    ["an L1 table beyond the end", /beyond the end/, (data) => data.writeBigUInt64BE(1n << 40n, 40)],
+    ["an L1 table between clusters", /not at a cluster/, (data) => data.writeBigUInt64BE(512n, 40)],
+    ["an L1 table in the header", /overlaps its header/, (data) => data.writeBigUInt64BE(0n, 40)],
+    [
+      "tables over one another",
+      /overlaps its L1 table/,
+      (data) => data.writeBigUInt64BE(data.readBigUInt64BE(40), 48),
+    ],
+    ["no refcount table", /no refcount table/, (data) => data.writeUInt32BE(0, 56)],
+    ["a large refcount table", /more than 8 MiB/, (data) => data.writeUInt32BE(0x10000000, 56)],
+    ["too many snapshots", /more than 65536/, (data) => data.writeUInt32BE(70_000, 60)],
+    ["another compression", /contradicts its feature bit/, (data) => data.writeUInt8(1, 104)],
+    [
+      "a backing file's name outside",
+      /name of its backing file/,
+      (data) => {
+        data.writeBigUInt64BE(65_530n, 8);
+        data.writeUInt32BE(100, 16);
+      },
+    ],
+    ["a long extension", /does not fit the first cluster/, (data) => data.writeUInt32BE(0x7fffffff, 116)],
+    ["bitmaps that are not there", /there are none/, (data) => data.writeBigUInt64BE(1n, 88)],
+    ["a raw data file that is not there", /there is none/, (data) => data.writeBigUInt64BE(2n, 88)],
+    ["a disk beyond all measure", /cannot be/, (data) => data.writeBigUInt64BE(1n << 63n, 24)],
+  ])("%s", async (name, said, edit) => {
+    const [, text] = await refused(`${name.replace(/\W+/g, "-")}.qcow2`, edit);
+    expect(text).toMatch(said);
+  });
+
+  it("an image that is cut off anywhere that qemu-img minds", async () => {
+    await create("whole.qcow2", "cluster_size=512", "1M");
+    await io("whole.qcow2", "write -P 1 0 8k");
+    const whole = await readFile(path("whole.qcow2"));
+    for (let length = 1; length < whole.length; length += 251) {
+      await writeFile(path("cut.qcow2"), whole.subarray(0, length));
+      const ours = await ask("check", path("cut.qcow2"));
+      const { stdout } = await outcome("qemu-img", [
+        "check",
+        "-f",
+        "qcow2",
+        "--output=json",
+        path("cut.qcow2"),
+      ]);
+      const theirs = stdout === "" ? { corruptions: 1 } : JSON.parse(stdout);
+      const minds = (theirs.corruptions ?? 0) + theirs["check-errors"] > 0;
+      if (minds) expect(ours.refused ?? ours.corruptions > 0, `cut at ${length}`).toBeTruthy();
+    }
+  });
+});
+
+it("survives whatever bytes it is given", async () => {
+  const seeds = await mkdtemp(path("seeds-"));
+  const small = {
+    "512": "cluster_size=512",
+    "1k": "cluster_size=1k,refcount_bits=64",
+    extended: "cluster_size=16k,extended_l2=on",
+    v2: "cluster_size=512,compat=0.10",
+    bits: "cluster_size=512,refcount_bits=1",
+  };
+  for (const [name, options] of Object.entries(small)) {
+    await create("seed.qcow2", options, "1M");
+    await io("seed.qcow2", "write -P 1 0 8k", ...(name === "v2" ? [] : ["write -z 8k 4k"]));
+    if (name !== "bits") await qemuImg("snapshot", "-c", "one", path("seed.qcow2"));
+    if (name !== "v2") await qemuImg("bitmap", "--add", path("seed.qcow2"), "changes");
+    await copyFile(path("seed.qcow2"), join(seeds, name));
+  }
+  const runs = process.env.FUZZ_RUNS ?? "20000";
+  const { stderr, status } = await outcome(join(out, "fuzz"), [
+    `-runs=${runs}`,
+    "-seed=1",
+    "-max_len=65536",
+    "-timeout=60",
+    `-artifact_prefix=${folder}/`,
+    await mkdtemp(path("found-")),
+    seeds,
+  ]);
+  expect(status, stderr.slice(-4000)).toBe(0);
+  expect(stderr).toContain(`Done ${runs} runs`);
+}, 600_000);

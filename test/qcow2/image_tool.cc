@@ -1,0 +1,93 @@
+// What the image library says of a file, as JSON: for tests that ask qemu-img the same.
+//
+//     image-tool info|check|map FILE
+//
+// Exit status: 0, or 1 with { refused } when the image is not opened.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <iostream>
+
+#include <nlohmann/json.hpp>
+
+#include "media.h"
+#include "targets/qcow2/check.h"
+#include "targets/qcow2/map.h"
+#include "targets/qcow2/snapshots.h"
+
+using namespace us::qcow2;
+using nlohmann::json;
+
+static json info(Media &media, const Header &header) {
+    json snapshots = json::array();
+    SnapshotsRead read = finished(read_snapshots(media, header));
+    for (const Snapshot &s : read.table.snapshots)
+        snapshots.push_back(
+            {{"id", s.id}, {"name", s.name}, {"size", s.size}, {"vmState", s.vm_state_bytes}});
+    return {{"version", header.version},
+            {"size", header.size},
+            {"cluster", header.cluster_bytes()},
+            {"extended", header.shape.extended != 0},
+            {"refcountBits", header.refcount_bits()},
+            {"lazy", (header.compatible & COMPATIBLE_LAZY_REFCOUNTS) != 0},
+            {"dirty", header.has(INCOMPATIBLE_DIRTY)},
+            {"corrupt", header.has(INCOMPATIBLE_CORRUPT)},
+            {"compression", header.compression == Compression::zstd ? "zstd" : "zlib"},
+            {"backing", header.backing_name},
+            {"backingFormat", header.backing_format},
+            {"dataFile", header.data_file_name},
+            {"dataFileRaw", (header.autoclear & AUTOCLEAR_DATA_FILE_RAW) != 0},
+            {"bitmaps", header.bitmaps ? header.bitmaps->nr_bitmaps : 0},
+            {"snapshots", snapshots}};
+}
+
+static json checked(Media &media, const Header &header) {
+    CheckReport report = finished(check(media, header));
+    json findings = json::array();
+    for (const Finding &finding : report.findings)
+        findings.push_back(finding.text);
+    return {{"error", report.error},
+            {"corruptions", report.corruptions},
+            {"leaks", report.leaks},
+            {"total", report.total_clusters},
+            {"allocated", report.allocated_clusters},
+            {"compressed", report.compressed_clusters},
+            {"fragmented", report.fragmented_clusters},
+            {"end", report.image_end},
+            {"findings", findings}};
+}
+
+static json mapped(Media &media, const Header &header) {
+    static const char *const kinds[] = {"unallocated", "zero", "data", "compressed", "bad"};
+    std::vector<MapRun> runs;
+    int error = finished(map(media, header, 0, header.size, runs));
+    json answer = json::array();
+    for (const MapRun &run : runs)
+        answer.push_back(
+            {{"start", run.start}, {"length", run.length}, {"kind", kinds[run.kind]}, {"host", run.host}});
+    return {{"error", error}, {"runs", answer}};
+}
+
+int main(int argc, char **argv) {
+    std::string verb = argc == 3 ? argv[1] : "";
+    if (verb != "info" && verb != "check" && verb != "map") {
+        std::cerr << "usage: image-tool info|check|map FILE\n";
+        return 2;
+    }
+    FileMedia media(argv[2]);
+    if (media.size() == 0) return perror(argv[2]), 2;
+    Header header;
+    if (auto refusal = open_image(media, header)) {
+        static const char *const kinds[] = {"foreign", "invalid", "unsupported"};
+        std::cout << json{{"refused", kinds[refusal->kind]}, {"text", refusal->text}} << "\n";
+        return 1;
+    }
+    json answer = verb == "info"    ? info(media, header)
+                  : verb == "check" ? checked(media, header)
+                                    : mapped(media, header);
+    std::cout << answer << "\n";
+    return 0;
+}
