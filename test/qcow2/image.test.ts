@@ -3,7 +3,7 @@
  * qemu-img reads it; what is broken in an image is found where qemu-img finds it, and nowhere else.
  */
 import { execFile } from "node:child_process";
-import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -373,6 +373,120 @@ describe("refused, and why", () => {
       const minds = (theirs.corruptions ?? 0) + theirs["check-errors"] > 0;
       if (minds) expect(ours.refused ?? ours.corruptions > 0, `cut at ${length}`).toBeTruthy();
     }
+  });
+});
+
+describe("a new image", () => {
+  const make = async (file: string, options: object) => {
+    const { status, stdout, stderr } = await outcome(join(out, "image-tool"), [
+      "create",
+      path(file),
+      JSON.stringify(options),
+    ]);
+    expect([0, 1], stderr).toContain(status);
+    return JSON.parse(stdout);
+  };
+  const SIZE = 64 * MIB;
+
+  const IMAGES: Record<string, { options: object; size?: number; is: object }> = {
+    plain: { options: {}, is: { compat: "1.1", "refcount-bits": 16 } },
+    "version 2": { options: { version: 2 }, is: { compat: "0.10" } },
+    ...Object.fromEntries(
+      [9, 10, 12, 21].map((clusterBits) => [
+        `clusters of 2^${clusterBits}`,
+        { options: { clusterBits }, is: {} },
+      ]),
+    ),
+    ...Object.fromEntries(
+      [0, 1, 2, 3, 5, 6].map((refcountOrder) => [
+        `refcounts of 2^${refcountOrder} bits`,
+        { options: { refcountOrder }, is: { "refcount-bits": 1 << refcountOrder } },
+      ]),
+    ),
+    extended: { options: { extended: true, clusterBits: 17 }, is: { "extended-l2": true } },
+    lazy: { options: { lazy: true }, is: { "lazy-refcounts": true } },
+    zstd: { options: { zstd: true }, is: { "compression-type": "zstd" } },
+    empty: { options: {}, size: 0, is: {} },
+    "of no whole cluster": { options: {}, size: 3 * MIB + 512, is: {} },
+    preallocated: { options: { preallocate: true, zero: true }, is: {} },
+    "preallocated over old bytes": { options: { preallocate: true }, is: {} },
+    "preallocated, extended": { options: { preallocate: true, extended: true }, is: {} },
+    "preallocated, small clusters": {
+      options: { preallocate: true, zero: true, clusterBits: 9, refcountOrder: 6 },
+      is: { "refcount-bits": 64 },
+    },
+  };
+
+  it.each(Object.entries(IMAGES))(
+    "%s, is whole and all zeros, and takes writes",
+    async (name, { options, size, is }) => {
+      const file = `new-${name.replace(/\W+/g, "-")}.qcow2`;
+      expect(await make(file, { size: size ?? SIZE, ...options })).toMatchObject({ error: 0 });
+      const info = JSON.parse(await qemuImg("info", "--output=json", path(file)));
+      expect(info["virtual-size"]).toBe(size ?? SIZE);
+      expect(info["format-specific"].data).toMatchObject(is);
+      expect(JSON.parse(await qemuImg("check", "--output=json", path(file)))).not.toHaveProperty(
+        "corruptions",
+      );
+      expect(await ask("check", path(file))).toMatchObject({ corruptions: 0, leaks: 0 });
+      await writeFile(path("zeros.raw"), "");
+      await truncate(path("zeros.raw"), size ?? SIZE);
+      await qemuImg("compare", path(file), path("zeros.raw"));
+      if (size === 0) return;
+      await io(
+        file,
+        "write -P 1 0 1M",
+        "write -P 2 2M 100k",
+        "read -P 1 0 1M",
+        "read -P 2 2M 100k",
+        "discard 0 64k",
+      );
+      const checked = JSON.parse(await qemuImg("check", "--output=json", path(file)));
+      expect(checked).not.toHaveProperty("corruptions");
+      expect(checked).not.toHaveProperty("leaks");
+    },
+  );
+
+  it("has a backing file, and a data file, as it is told", async () => {
+    await create("backing.qcow2", "", "1M");
+    await io("backing.qcow2", "write -P 7 0 1M");
+    await make("over.qcow2", { size: 2 * MIB, backing: path("backing.qcow2"), backingFormat: "qcow2" });
+    await io("over.qcow2", "read -P 7 0 1M", "read -P 0 1M 1M", "write -P 8 512k 4k", "read -P 7 516k 508k");
+
+    for (const dataFileRaw of [false, true]) {
+      const file = `data-${dataFileRaw}.qcow2`;
+      await writeFile(path(`${file}.data`), "");
+      await truncate(path(`${file}.data`), 2 * MIB);
+      await make(file, { size: 2 * MIB, dataFile: path(`${file}.data`), dataFileRaw });
+      await io(file, "write -P 9 64k 64k", "read -P 9 64k 64k", "read -P 0 0 64k");
+      expect(await qemuImg("check", path(file))).toContain("No errors");
+      expect((await readFile(path(`${file}.data`))).subarray(65536, 65537)[0]).toBe(9);
+    }
+  });
+
+  it("over old bytes shows none of them", async () => {
+    await writeFile(path("old.qcow2"), Buffer.alloc(8 * MIB, 0xaa));
+    await make("old.qcow2", { size: 4 * MIB, preallocate: true });
+    await io("old.qcow2", "read -P 0 0 4M", "write -P 1 1k 1k", "read -P 0 0 1k", "read -P 0 2k 62k");
+  });
+
+  it.each([
+    [{ size: 100 }, /whole sectors/],
+    [{ size: MIB, version: 4 }, /version 2 or 3/],
+    [{ size: MIB, version: 2, zstd: true }, /version 2 of the format/],
+    [{ size: MIB, clusterBits: 8 }, /512 bytes to 2 MiB/],
+    [{ size: MIB, clusterBits: 12, extended: true }, /16 KiB/],
+    [{ size: MIB, refcountOrder: 7 }, /1 to 64 bits/],
+    [{ size: 2 ** 40, clusterBits: 9 }, /L1 table would have more than 32 MiB/],
+    [{ size: 2 ** 53 - 512 }, /L1 table would have more than 32 MiB/],
+    [{ size: MIB, dataFileRaw: true }, /no data file/],
+    [{ size: MIB, dataFile: "d", dataFileRaw: true, backing: "b" }, /exclude one another/],
+    [{ size: MIB, backing: "x".repeat(1024) }, /do not fit/],
+    [{ size: MIB, clusterBits: 9, backing: "x".repeat(500) }, /do not fit/],
+  ])("is refused for %j", async (options, said) => {
+    const answer = await make("refused.qcow2", options);
+    expect(answer.text).toMatch(said);
+    expect((await stat(path("refused.qcow2"))).size).toBe(0);
   });
 });
 

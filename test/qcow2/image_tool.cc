@@ -1,8 +1,9 @@
 // What the image library says of a file, as JSON: for tests that ask qemu-img the same.
 //
 //     image-tool info|check|map FILE
+//     image-tool create FILE OPTIONS        OPTIONS: a JSON object of CreateOptions
 //
-// Exit status: 0, or 1 with { refused } when the image is not opened.
+// Exit status: 0, or 1 with { refused } when the image is not opened, or not made.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 
 #include "media.h"
 #include "targets/qcow2/check.h"
+#include "targets/qcow2/create.h"
 #include "targets/qcow2/map.h"
 #include "targets/qcow2/snapshots.h"
 
@@ -71,18 +73,50 @@ static json mapped(Media &media, const Header &header) {
     return {{"error", error}, {"runs", answer}};
 }
 
+static json refused(const Refusal &refusal) {
+    static const char *const kinds[] = {"foreign", "invalid", "unsupported"};
+    return {{"refused", kinds[refusal.kind]}, {"text", refusal.text}};
+}
+
+static int make(const char *path, const json &o) {
+    CreateOptions options;
+    options.size = o.at("size");
+    options.version = o.value("version", options.version);
+    options.cluster_bits = o.value("clusterBits", options.cluster_bits);
+    options.refcount_order = o.value("refcountOrder", options.refcount_order);
+    options.extended_l2 = o.value("extended", false);
+    options.lazy_refcounts = o.value("lazy", false);
+    options.compression = o.value("zstd", false) ? Compression::zstd : Compression::zlib;
+    options.backing_name = o.value("backing", "");
+    options.backing_format = o.value("backingFormat", "");
+    options.data_file_name = o.value("dataFile", "");
+    options.data_file_raw = o.value("dataFileRaw", false);
+    options.preallocate_metadata = o.value("preallocate", false);
+    options.media_is_zero = o.value("zero", false);
+    FileMedia media(path, O_RDWR | O_CREAT);
+    Created created = finished(create(media, options));
+    if (created.refusal)
+        std::cout << refused(*created.refusal) << "\n";
+    else
+        std::cout << json{{"error", created.error},
+                          {"dataOffset", created.data.offset},
+                          {"dataBytes", created.data.bytes}}
+                  << "\n";
+    return created.refusal ? 1 : 0;
+}
+
 int main(int argc, char **argv) {
-    std::string verb = argc == 3 ? argv[1] : "";
-    if (verb != "info" && verb != "check" && verb != "map") {
-        std::cerr << "usage: image-tool info|check|map FILE\n";
+    std::string verb = argc >= 3 ? argv[1] : "";
+    if (verb == "create" && argc == 4) return make(argv[2], json::parse(argv[3]));
+    if (argc != 3 || (verb != "info" && verb != "check" && verb != "map")) {
+        std::cerr << "usage: image-tool info|check|map FILE, image-tool create FILE OPTIONS\n";
         return 2;
     }
     FileMedia media(argv[2]);
     if (media.size() == 0) return perror(argv[2]), 2;
     Header header;
     if (auto refusal = open_image(media, header)) {
-        static const char *const kinds[] = {"foreign", "invalid", "unsupported"};
-        std::cout << json{{"refused", kinds[refusal->kind]}, {"text", refusal->text}} << "\n";
+        std::cout << refused(*refusal) << "\n";
         return 1;
     }
     json answer = verb == "info"    ? info(media, header)

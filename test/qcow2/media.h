@@ -9,7 +9,9 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "targets/qcow2/header.h"
 #include "targets/qcow2/media.h"
@@ -27,7 +29,8 @@ template <typename T> T finished(us::Task<T> task) {
 
 class FileMedia : public us::qcow2::Media {
   public:
-    explicit FileMedia(const std::string &path) : fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    explicit FileMedia(const std::string &path, int flags = O_RDONLY)
+        : fd_(open(path.c_str(), flags | O_CLOEXEC, 0600)) {
         struct stat st {};
         if (fd_ >= 0 && fstat(fd_, &st) == 0) size_ = static_cast<uint64_t>(st.st_size);
     }
@@ -44,6 +47,14 @@ class FileMedia : public us::qcow2::Media {
         std::fill(into.begin(), into.end(), std::byte{0});
         co_return 0;
     }
+    us::Task<int> write(uint64_t offset, std::span<const std::byte> from) override {
+        ssize_t n = pwrite(fd_, from.data(), from.size(), static_cast<off_t>(offset));
+        if (n < 0) co_return -errno;
+        if (static_cast<size_t>(n) != from.size()) co_return -EIO;
+        size_ = std::max(size_, offset + from.size());
+        co_return 0;
+    }
+    us::Task<int> flush() override { co_return fsync(fd_) == 0 ? 0 : -errno; }
     uint64_t size() const override { return size_; }
 
   private:
@@ -62,6 +73,8 @@ class MemoryMedia : public us::qcow2::Media {
         std::fill(into.begin() + static_cast<std::ptrdiff_t>(have), into.end(), std::byte{0});
         co_return 0;
     }
+    us::Task<int> write(uint64_t, std::span<const std::byte>) override { co_return -EROFS; }
+    us::Task<int> flush() override { co_return 0; }
     uint64_t size() const override { return bytes_.size(); }
 
   private:

@@ -81,7 +81,11 @@ class Checker {
             uint64_t entry = load<uint64_t>(table.data() + i), l2 = entry & US_QCOW2_HOST_MASK;
             if (entry & L1_RESERVED)
                 corrupt("reserved bits are set in the entry of an L1 table" + at(l1.offset + i));
-            if (l2 == 0) continue;
+            if (l2 == 0) {
+                if (entry & US_QCOW2_COPIED)
+                    corrupt("an L1 table says of no L2 table that nobody shares it" + at(l1.offset + i));
+                continue;
+            }
             refer({l2, cluster_}, "L2 table");
             if (l2 % cluster_ != 0) {
                 corrupt("an L2 table does not begin at a cluster:" + at(l2));

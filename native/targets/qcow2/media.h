@@ -16,6 +16,10 @@ class Media {
     // All of it, at any alignment; past the end there are zeros. 0 or -errno.
     virtual Task<int> read(uint64_t offset, std::span<std::byte> into) = 0;
 
+    // 0 or -errno: -EROFS where nothing may be written. Durable after flush().
+    virtual Task<int> write(uint64_t offset, std::span<const std::byte> from) = 0;
+    virtual Task<int> flush() = 0;
+
     virtual uint64_t size() const = 0; // bytes
 };
 
