@@ -17,12 +17,13 @@ fail() {
 }
 
 # libnbd-bin: the demo reads and writes its NBD export with nbdcopy. kmod: loads ublk_drv. clang compiles what runs in the
-# kernel, with libbpf's headers.
-build_packages=(build-essential python3 liburing-dev nlohmann-json3-dev libblkid-dev libnbd-bin kmod clang libbpf-dev)
+# kernel, with libbpf's headers. zlib and libzstd read compressed clusters of qcow2 images.
+build_packages=(build-essential python3 liburing-dev nlohmann-json3-dev libblkid-dev zlib1g-dev libzstd-dev libnbd-bin
+    kmod clang libbpf-dev)
 # qemu-storage-daemon and virtiofsd come with qemu-system-x86 in Debian 12; in 13 the one is in qemu-utils, the
-# other a package of its own. zstd unpacks the virtual machine's kernel. libelf and zlib are what libbpf needs, with which
-# tests load programs.
-test_packages=(llvm libclang-rt-dev libelf-dev zlib1g-dev clang-format shellcheck fio nbdkit qemu-utils qemu-system-x86 virtiofsd
+# other a package of its own. zstd unpacks the virtual machine's kernel. libelf is what libbpf needs, with which tests load
+# programs; libclang-rt has the fuzzer.
+test_packages=(llvm libclang-rt-dev libelf-dev clang-format shellcheck fio nbdkit qemu-utils qemu-system-x86 virtiofsd
     xfsprogs e2fsprogs mdadm dmsetup iproute2 procps jq zstd zsh fish systemd bsdutils)
 
 groups=()

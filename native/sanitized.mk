@@ -4,7 +4,7 @@ out := build/Sanitized
 library := $(shell cat sources.txt)
 tests := $(wildcard ../test/native/*.cc)
 
-libraries := -luring
+libraries := -luring -lz -lzstd
 bpf_sources := $(wildcard bpf/*.c bpf/*.h bpf/compile.sh core/*.h)
 
 CXXFLAGS := -std=c++20 -Wall -Wextra -Werror -O1 -g -I. -I$(out) -MMD -MP -pthread \

@@ -2,11 +2,15 @@
 // ever.
 #include "media.h"
 #include "targets/qcow2/check.h"
+#include "targets/qcow2/inflate.h"
 #include "targets/qcow2/map.h"
 #include "targets/qcow2/snapshots.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     using namespace us::qcow2;
+    std::vector<std::byte> cluster(4096);
+    for (Compression type : {Compression::zlib, Compression::zstd})
+        inflate(type, {reinterpret_cast<const std::byte *>(data), size}, cluster);
     MemoryMedia media({reinterpret_cast<const std::byte *>(data), size});
     Header header;
     if (open_image(media, header)) return 0;

@@ -219,6 +219,29 @@ describe.each(Object.keys(CORPUS))("an image of qemu-img's: %s", (feature) => {
       expect(run && KINDS[mine.kind]?.(run), JSON.stringify([run, mine])).toBe(true);
     }
   });
+
+  it("has the bytes that qemu-img finds", async () => {
+    if (/backing|data file/.test(feature)) return; // of which more than one file has the bytes
+    await qemuImg("convert", "-O", "raw", path(name), path("whole.raw"));
+    const { stdout } = await run(join(out, "image-tool"), ["read", path(name)], {
+      encoding: "buffer",
+      maxBuffer: 256 * MIB,
+    });
+    expect(stdout.equals(await readFile(path("whole.raw")))).toBe(true);
+  });
+
+  it("says the same with its header written anew", async () => {
+    const copy = `copy-${name}`;
+    const said = async () => {
+      const { filename, ...info } = JSON.parse(await qemuImg("info", "--output=json", path(copy)));
+      delete info["actual-size"];
+      return { filename, info, check: await qemuImg("check", "--output=json", path(copy)) };
+    };
+    await copyFile(path(name), path(copy));
+    const before = await said();
+    await run(join(out, "image-tool"), ["rewrite", path(copy)]);
+    expect(await said()).toEqual(before);
+  });
 });
 
 describe("a broken image", () => {
@@ -505,6 +528,12 @@ it("survives whatever bytes it is given", async () => {
     if (name !== "bits") await qemuImg("snapshot", "-c", "one", path("seed.qcow2"));
     if (name !== "v2") await qemuImg("bitmap", "--add", path("seed.qcow2"), "changes");
     await copyFile(path("seed.qcow2"), join(seeds, name));
+  }
+  const text = path("text.raw");
+  await writeFile(text, "all work and no play ".repeat(800).slice(0, 16 * KIB));
+  for (const type of ["zlib", "zstd"]) {
+    const options = `compression_type=${type},cluster_size=4k`;
+    await qemuImg("convert", "-c", "-O", "qcow2", "-o", options, text, join(seeds, type));
   }
   const runs = process.env.FUZZ_RUNS ?? "20000";
   const { stderr, status } = await outcome(join(out, "fuzz"), [

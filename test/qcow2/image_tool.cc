@@ -1,7 +1,9 @@
 // What the image library says of a file, as JSON: for tests that ask qemu-img the same.
 //
 //     image-tool info|check|map FILE
-//     image-tool create FILE OPTIONS        OPTIONS: a JSON object of CreateOptions
+//     image-tool read FILE                  the guest's disk on standard output; zeros for what lies in a
+//     backing file image-tool rewrite FILE               its header anew image-tool create FILE OPTIONS
+//     OPTIONS: a JSON object of CreateOptions
 //
 // Exit status: 0, or 1 with { refused } when the image is not opened, or not made.
 #include <fcntl.h>
@@ -17,6 +19,7 @@
 #include "media.h"
 #include "targets/qcow2/check.h"
 #include "targets/qcow2/create.h"
+#include "targets/qcow2/inflate.h"
 #include "targets/qcow2/map.h"
 #include "targets/qcow2/snapshots.h"
 
@@ -73,6 +76,36 @@ static json mapped(Media &media, const Header &header) {
     return {{"error", error}, {"runs", answer}};
 }
 
+static bool read_run(Media &media, const Header &header, const MapRun &run, std::span<std::byte> bytes) {
+    std::fill(bytes.begin(), bytes.end(), std::byte{0});
+    if (run.kind == US_QCOW2_DATA) return finished(media.read(run.host, bytes)) == 0;
+    if (run.kind != US_QCOW2_INFLATE) return run.kind != US_QCOW2_BAD;
+    // No more than the two clusters that it may touch.
+    std::vector<std::byte> data(header.cluster_bytes() * 2), cluster(header.cluster_bytes());
+    if (finished(media.read(run.host, data)) != 0 || !inflate(header.compression, data, cluster))
+        return false;
+    std::copy_n(cluster.begin(), bytes.size(), bytes.begin());
+    return true;
+}
+
+static int read_all(Media &media, const Header &header) {
+    std::vector<MapRun> runs;
+    std::vector<std::byte> bytes;
+    if (finished(map(media, header, 0, header.size, runs)) != 0) return 2;
+    for (const MapRun &run : runs) {
+        bytes.resize(run.length);
+        if (!read_run(media, header, run, bytes)) return 2;
+        std::cout.write(reinterpret_cast<const char *>(bytes.data()),
+                        static_cast<std::streamsize>(bytes.size()));
+    }
+    return 0;
+}
+
+static int rewrite(Media &media, const Header &header) {
+    std::vector<std::byte> first;
+    return encode_header(header, first) || finished(media.write(0, first)) != 0 ? 2 : 0;
+}
+
 static json refused(const Refusal &refusal) {
     static const char *const kinds[] = {"foreign", "invalid", "unsupported"};
     return {{"refused", kinds[refusal.kind]}, {"text", refusal.text}};
@@ -108,17 +141,20 @@ static int make(const char *path, const json &o) {
 int main(int argc, char **argv) {
     std::string verb = argc >= 3 ? argv[1] : "";
     if (verb == "create" && argc == 4) return make(argv[2], json::parse(argv[3]));
-    if (argc != 3 || (verb != "info" && verb != "check" && verb != "map")) {
-        std::cerr << "usage: image-tool info|check|map FILE, image-tool create FILE OPTIONS\n";
+    bool known = verb == "info" || verb == "check" || verb == "map" || verb == "read" || verb == "rewrite";
+    if (argc != 3 || !known) {
+        std::cerr << "usage: image-tool info|check|map|read|rewrite FILE, image-tool create FILE OPTIONS\n";
         return 2;
     }
-    FileMedia media(argv[2]);
+    FileMedia media(argv[2], verb == "rewrite" ? O_RDWR : O_RDONLY);
     if (media.size() == 0) return perror(argv[2]), 2;
     Header header;
     if (auto refusal = open_image(media, header)) {
         std::cout << refused(*refusal) << "\n";
         return 1;
     }
+    if (verb == "read") return read_all(media, header);
+    if (verb == "rewrite") return rewrite(media, header);
     json answer = verb == "info"    ? info(media, header)
                   : verb == "check" ? checked(media, header)
                                     : mapped(media, header);
