@@ -61,4 +61,9 @@ for case in "$@"; do
     umount -q "$WORK"/mnt* 2>/dev/null || true
     rm -rf "$WORK"
 done
+# A process that has just been told to end, the controller for one, may hold a file for a moment more.
+for _ in {1..300}; do
+    umount "$scratch" 2>/dev/null && exit 0
+    read -rt 0.1 <> <(:) || true
+done
 umount "$scratch"
