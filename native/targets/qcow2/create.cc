@@ -137,6 +137,7 @@ class Creator {
         if (error == 0 && plan_.l2 != 0)
             error = co_await write_table(l2_offset(), plan_.l2 * us_qcow2_entries(&h_.shape),
                                          us_qcow2_entry_bytes(&h_.shape), &Creator::put_cluster);
+        if (error == 0) error = co_await write_zeros();
         if (error == 0) error = co_await reach_end();
         if (error == 0) error = co_await media_.flush();
         if (error == 0) error = co_await media_.write(0, first);
@@ -151,6 +152,21 @@ class Creator {
         std::byte zeros[US_SECTOR_BYTES]{};
         int error = co_await media_.write(end - sizeof zeros, zeros);
         co_return error;
+    }
+
+    // Clusters that have a place and read zeros, without anything being written to it.
+    bool shows_zeros() const { return !o_.media_is_zero && !o_.data_file_raw && h_.version >= 3; }
+
+    // What version 2 cannot say has to be so.
+    Task<int> write_zeros() {
+        if (plan_.data == 0 || o_.media_is_zero || h_.version >= 3) co_return 0;
+        std::vector<std::byte> zeros(WRITE_BYTES);
+        for (uint64_t at = data_offset(), end = plan_.total() * cluster(); at < end;) {
+            uint64_t now = std::min(end - at, WRITE_BYTES);
+            if (int error = co_await media_.write(at, std::span(zeros).first(now))) co_return error;
+            at += now;
+        }
+        co_return 0;
     }
 
     using Put = void (Creator::*)(uint64_t index, std::byte *at) const;
@@ -179,7 +195,7 @@ class Creator {
         uint64_t guest = index * cluster();
         if (guest >= h_.size) return;
         uint64_t host = h_.shape.data_file ? guest : data_offset() + guest;
-        bool zeros = !o_.media_is_zero && !o_.data_file_raw;
+        bool zeros = shows_zeros();
         store<uint64_t>(at, host | US_QCOW2_COPIED | (zeros && !h_.shape.extended ? US_QCOW2_ZERO : 0));
         // All subclusters alike: reading zeros, or allocated.
         if (h_.shape.extended) store<uint64_t>(at + 8, zeros ? 0xffffffff00000000 : 0xffffffff);

@@ -1,0 +1,107 @@
+#include "targets/qcow2/allocator.h"
+
+#include <algorithm>
+#include <cerrno>
+
+namespace us::qcow2 {
+
+uint64_t Allocator::place_of(uint64_t index) {
+    uint64_t number = index / h_.refcounts_per_block();
+    uint64_t block = number < table_.size() ? table_.get(number) & ~REFCOUNT_TABLE_RESERVED : 0;
+    return block == 0 ? 0 : block + in_block(index) * h_.refcount_bits() / 8;
+}
+
+bool Allocator::take_in(const TableCache::Pin &slice, uint64_t &index) {
+    uint64_t first = index / per_slice() * per_slice();
+    std::lock_guard lock(cache_.mutex());
+    for (; index < first + per_slice(); index++) {
+        if (refcount_at(slice.data(), h_.refcount_order, index - first) != 0) continue;
+        set_refcount(slice.data(), h_.refcount_order, index - first, 1);
+        slice.changed();
+        return true;
+    }
+    return false;
+}
+
+Task<int> Allocator::allocate(Executor &executor, uint64_t &host) {
+    std::unique_lock lock(mutex_);
+    uint64_t index = next_;
+    lock.unlock();
+    for (;;) {
+        uint64_t number = index / h_.refcounts_per_block();
+        if (number >= table_.size()) co_return -ENOSPC;
+        if (place_of(index) == 0) {
+            if (int error = co_await make_block(executor, number)) co_return error;
+            continue;
+        }
+        TableCache::Pin slice;
+        uint64_t from = index;
+        if (int error = co_await cache_.get(executor, place_of(index), TableKind::refcounts, slice))
+            co_return error;
+        bool taken = take_in(slice, index);
+        lock.lock();
+        // Whoever has released one meanwhile has set it back.
+        if (next_ >= from && next_ < index) next_ = index;
+        lock.unlock();
+        if (!taken) continue;
+        host = index << h_.shape.cluster_bits;
+        co_return metadata_.has(host) ? -EUCLEAN : 0;
+    }
+}
+
+// It lies where its own clusters begin, all of which are free as long as there is none.
+Task<int> Allocator::make_block(Executor &executor, uint64_t number) {
+    std::unique_lock lock(mutex_);
+    while (making_block_) {
+        co_await block_made_.wait(executor, lock);
+        lock.lock();
+    }
+    if (table_.get(number) != 0) co_return 0;
+    making_block_ = true;
+    lock.unlock();
+    uint64_t offset = number * h_.refcounts_per_block() * h_.cluster_bytes();
+    std::vector<std::byte> block(h_.cluster_bytes());
+    set_refcount(block.data(), h_.refcount_order, 0, 1);
+    int error = metadata_.has(offset) ? -EUCLEAN : 0;
+    if (error == 0) error = co_await media_.write(offset, block);
+    if (error == 0) error = co_await media_.flush();
+    if (error == 0) error = co_await table_.set(executor, number, offset);
+    if (error == 0) metadata_.add(offset);
+    lock.lock();
+    making_block_ = false;
+    block_made_.wake();
+    co_return error;
+}
+
+Task<int> Allocator::release(Executor &executor, Range range) {
+    uint64_t end = h_.clusters(range.end());
+    for (uint64_t index = range.offset >> h_.shape.cluster_bits; index < end; index++) {
+        uint64_t place = place_of(index);
+        if (place == 0) co_return -EUCLEAN;
+        TableCache::Pin slice;
+        if (int error = co_await cache_.get(executor, place, TableKind::refcounts, slice)) co_return error;
+        uint64_t at = index % per_slice(), refcount = 0;
+        {
+            std::lock_guard lock(cache_.mutex());
+            refcount = refcount_at(slice.data(), h_.refcount_order, at);
+            if (refcount != 0) {
+                set_refcount(slice.data(), h_.refcount_order, at, refcount - 1);
+                slice.changed();
+            }
+        }
+        if (refcount == 0) co_return -EUCLEAN;
+        std::lock_guard lock(mutex_);
+        if (refcount == 1) next_ = std::min(next_, index);
+    }
+    co_return 0;
+}
+
+Task<int> Allocator::write_refcount(Executor &executor, uint64_t host) {
+    TableCache::Pin slice;
+    uint64_t place = place_of(host >> h_.shape.cluster_bits);
+    if (int error = co_await cache_.get(executor, place, TableKind::refcounts, slice)) co_return error;
+    int error = co_await cache_.write(executor, slice);
+    co_return error;
+}
+
+} // namespace us::qcow2

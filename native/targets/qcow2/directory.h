@@ -1,0 +1,69 @@
+// The L1 table or the refcount table: all of it in memory, and every change on its way to the disk before it
+// is seen.
+#pragma once
+
+#include <mutex>
+#include <vector>
+
+#include "targets/qcow2/format.h"
+#include "targets/qcow2/header.h"
+#include "targets/qcow2/media.h"
+#include "targets/qcow2/waiters.h"
+
+namespace us::qcow2 {
+
+class Directory {
+  public:
+    Directory(Media &media, Range range) : media_(media), range_(range) {}
+
+    Task<int> load() {
+        std::vector<std::byte> bytes(range_.bytes);
+        if (int error = co_await media_.read(range_.offset, bytes)) co_return error;
+        words_.resize(range_.bytes / 8);
+        for (size_t i = 0; i < words_.size(); i++)
+            words_[i] = qcow2::load<uint64_t>(bytes.data() + i * 8);
+        co_return 0;
+    }
+
+    uint64_t size() const { return words_.size(); }
+    uint64_t get(uint64_t index) {
+        std::lock_guard lock(mutex_);
+        return words_[index];
+    }
+
+    // Writes the entry's sector, one sector at a time: so that none on disk is older than one that came
+    // before.
+    Task<int> set(Executor &executor, uint64_t index, uint64_t word) {
+        std::unique_lock lock(mutex_);
+        while (writing_) {
+            co_await written_.wait(executor, lock);
+            lock.lock();
+        }
+        writing_ = true;
+        uint64_t first = index / PER_SECTOR * PER_SECTOR,
+                 end = std::min<uint64_t>(first + PER_SECTOR, words_.size());
+        std::vector<std::byte> sector(
+            US_SECTOR_BYTES); // behind the table's end there is nothing in its cluster
+        for (uint64_t i = first; i < end; i++)
+            store<uint64_t>(sector.data() + (i - first) * 8, i == index ? word : words_[i]);
+        lock.unlock();
+        int error = co_await media_.write(range_.offset + first * 8, sector);
+        lock.lock();
+        if (error == 0) words_[index] = word;
+        writing_ = false;
+        written_.wake();
+        co_return error;
+    }
+
+  private:
+    static constexpr uint64_t PER_SECTOR = US_SECTOR_BYTES / 8;
+
+    Media &media_;
+    Range range_;
+    std::mutex mutex_;
+    std::vector<uint64_t> words_;
+    bool writing_ = false;
+    Waiters written_;
+};
+
+} // namespace us::qcow2

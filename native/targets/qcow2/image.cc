@@ -1,0 +1,139 @@
+#include "targets/qcow2/image.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "targets/qcow2/inflate.h"
+#include "targets/qcow2/snapshots.h"
+
+namespace us::qcow2 {
+
+Image::Image(Media &media, Header header, ImageOptions options)
+    : media_(media), header_(std::move(header)), options_(options),
+      cache_(media, header_.cluster_bytes(), options.cache_bytes), l1_(media, header_.l1()),
+      refcount_table_(media, header_.refcount_table()), metadata_(header_.cluster_bytes()),
+      allocator_(media, header_, cache_, refcount_table_, metadata_) {}
+
+Task<int> Image::load() {
+    if (header_.shape.data_file) co_return -EOPNOTSUPP;
+    if (int error = co_await l1_.load()) co_return error;
+    if (int error = co_await refcount_table_.load()) co_return error;
+    for (uint64_t i = 0; i < refcount_table_.size(); i++)
+        if (refcount_table_.get(i) % cluster() != 0) co_return -EUCLEAN;
+    int error = co_await load_metadata();
+    co_return error;
+}
+
+Task<int> Image::load_metadata() {
+    metadata_.load({0, cluster()});
+    metadata_.load(header_.l1());
+    metadata_.load(header_.refcount_table());
+    if (header_.bitmaps) metadata_.load(header_.bitmaps->directory);
+    for (uint64_t i = 0; i < refcount_table_.size(); i++)
+        if (uint64_t block = refcount_table_.get(i)) metadata_.load({block, cluster()});
+    for (uint64_t i = 0; i < l1_.size(); i++)
+        if (uint64_t table = l1_.get(i) & US_QCOW2_HOST_MASK) metadata_.load({table, cluster()});
+    SnapshotsRead read = co_await read_snapshots(media_, header_);
+    if (read.error != 0 || read.refusal) co_return read.refusal ? -EUCLEAN : read.error;
+    metadata_.load(read.table.range);
+    for (const Snapshot &snapshot : read.table.snapshots)
+        metadata_.load(snapshot.l1());
+    metadata_.sort();
+    co_return 0;
+}
+
+// What the L2 table says of the cluster; all zeros without one.
+Task<int> Image::find(Executor &executor, uint64_t guest, Entry &entry) {
+    std::unique_lock lock(mutex_);
+    uint64_t table = l1_.get(guest / header_.l2_span()) & US_QCOW2_HOST_MASK;
+    entry = {};
+    if (table == 0) co_return 0;
+    if (table % cluster() != 0) co_return -EUCLEAN;
+    uint64_t number = ++finds_begun_;
+    finds_.insert(number);
+    lock.unlock();
+    int error = co_await find_in(executor, table, guest, entry);
+    lock.lock();
+    finds_.erase(number);
+    find_ended_.wake();
+    co_return error;
+}
+
+Task<int> Image::find_in(Executor &executor, uint64_t table, uint64_t guest, Entry &entry) {
+    uint64_t bytes = us_qcow2_entry_bytes(&header_.shape);
+    uint64_t place = table + guest / cluster() % us_qcow2_entries(&header_.shape) * bytes;
+    TableCache::Pin slice;
+    if (int error = co_await cache_.get(executor, place, TableKind::l2, slice)) co_return error;
+    std::lock_guard lock(cache_.mutex());
+    const std::byte *at = slice.data() + place % cache_.slice_bytes();
+    entry.word = qcow2::load<uint64_t>(at);
+    if (header_.shape.extended) entry.subclusters = qcow2::load<uint64_t>(at + 8);
+    co_return 0;
+}
+
+Task<int> Image::read_backing(uint64_t guest, std::span<std::byte> into) {
+    if (options_.backing) {
+        int error = co_await options_.backing->read(guest, into); // zeros behind its end
+        co_return error;
+    }
+    std::fill(into.begin(), into.end(), std::byte{0});
+    co_return 0;
+}
+
+Task<int> Image::read_run(const us_qcow2_run &run, uint64_t guest, std::span<std::byte> into) {
+    int error = 0;
+    switch (run.kind) {
+    case US_QCOW2_UNALLOCATED:
+        error = co_await read_backing(guest, into);
+        co_return error;
+    case US_QCOW2_DATA:
+        error = co_await media_.read(run.host, into);
+        co_return error;
+    case US_QCOW2_ZEROS:
+        std::fill(into.begin(), into.end(), std::byte{0});
+        co_return 0;
+    case US_QCOW2_INFLATE: {
+        std::vector<std::byte> data(run.host_bytes), whole(cluster());
+        error = co_await media_.read(run.host, data);
+        if (error != 0) co_return error;
+        if (!inflate(header_.compression, data, whole)) co_return -EIO;
+        std::copy_n(whole.begin() + static_cast<std::ptrdiff_t>(guest % cluster()), into.size(),
+                    into.begin());
+        co_return 0;
+    }
+    default:
+        co_return -EUCLEAN;
+    }
+}
+
+Task<int> Image::read_cluster(const Entry &entry, uint64_t guest, std::vector<std::byte> &bytes) {
+    bytes.resize(cluster());
+    for (uint64_t within = 0; within < cluster();) {
+        us_qcow2_run run = run_of(entry, guest, within);
+        int error = co_await read_run(run, guest + within, std::span(bytes).subspan(within, run.length));
+        if (error != 0) co_return error;
+        within += run.length;
+    }
+    co_return 0;
+}
+
+Task<int> Image::read(Executor &executor, uint64_t offset, std::span<std::byte> into) {
+    Turns::Ticket turn =
+        co_await turns_.begin(executor, offset / cluster(), header_.clusters(offset + into.size()), true);
+    int error = 0;
+    while (!into.empty() && error == 0) {
+        uint64_t within = offset % cluster(), guest = offset - within;
+        Entry entry;
+        error = co_await find(executor, guest, entry);
+        if (error != 0) break;
+        us_qcow2_run run = run_of(entry, guest, within);
+        uint64_t length = std::min<uint64_t>(run.length, into.size());
+        error = co_await read_run(run, offset, into.first(length));
+        into = into.subspan(length);
+        offset += length;
+    }
+    turns_.end(turn);
+    co_return error;
+}
+
+} // namespace us::qcow2

@@ -1,0 +1,121 @@
+// An image that is read and written. What is on disk is consistent at every moment, whatever of the writes
+// since the last flush a power cut leaves:
+//
+//     write to a new cluster    its refcount, in memory ─▶ data, on media ─▶ L2 entry, in memory ─▶
+//     acknowledged round (a client's flush)  copies of all changed tables ─▶ refcounts ─▶ FLUSH ─▶ L2 tables
+//     ─▶ FLUSH ─▶ frees new L2 table              its refcount and content ─▶ FLUSH ─▶ L1 entry new refcount
+//     block        its content, its own refcount in it ─▶ FLUSH ─▶ entry of the refcount table
+//
+// So an entry on disk leads to what is on disk: data and refcounts are flushed before the entry that needs
+// them is written. A cluster that is given up keeps its refcount until no entry on disk leads to it, and
+// nobody still reads it: it never shows one block's data in another's place. What a power cut can leave is a
+// leak: refcounts are too high, never too low.
+//
+// Any queue; the one mutex is held for memory alone.
+#pragma once
+
+#include <mutex>
+#include <set>
+#include <vector>
+
+#include "targets/qcow2/allocator.h"
+#include "targets/qcow2/directory.h"
+#include "targets/qcow2/header.h"
+#include "targets/qcow2/media.h"
+#include "targets/qcow2/metadata.h"
+#include "targets/qcow2/table_cache.h"
+#include "targets/qcow2/turns.h"
+
+namespace us::qcow2 {
+
+struct ImageOptions {
+    uint64_t cache_bytes = 32 << 20;
+    Media *backing = nullptr; // what unallocated clusters show; zeros without
+};
+
+class Image {
+  public:
+    // header: as parse_header() has found it on the media.
+    Image(Media &media, Header header, ImageOptions options);
+
+    const Header &header() const { return header_; }
+
+    // It has been found to contradict itself, now or before.
+    bool corrupt() {
+        std::lock_guard lock(mutex_);
+        return corrupt_ || header_.has(INCOMPATIBLE_CORRUPT);
+    }
+
+    // Once, before all else. 0 or -errno, as everything below; -EOPNOTSUPP with an external data file.
+    Task<int> load();
+    // Before the first change: says what others must know of a writer that does not keep bitmaps.
+    Task<int> begin_writing();
+
+    // Ranges lie inside the disk. -EUCLEAN: the image contradicts itself; from then on it is marked as
+    // corrupt, and only read.
+    Task<int> read(Executor &executor, uint64_t offset, std::span<std::byte> into);
+    Task<int> write(Executor &executor, uint64_t offset, std::span<const std::byte> from);
+    // Reads zeros afterwards. keep: clusters keep their place.
+    Task<int> zero(Executor &executor, uint64_t offset, uint64_t length, bool keep);
+    // Whole clusters of it are given up, and read zeros.
+    Task<int> discard(Executor &executor, uint64_t offset, uint64_t length);
+    // Durable afterwards: all that had ended before.
+    Task<int> flush(Executor &executor);
+
+  private:
+    struct Entry {
+        uint64_t word = 0, subclusters = 0;
+    };
+    uint64_t cluster() const { return header_.cluster_bytes(); }
+    us_qcow2_run run_of(const Entry &entry, uint64_t guest, uint64_t within) const {
+        return us_qcow2_entry(&header_.shape, entry.word, entry.subclusters, guest, within);
+    }
+
+    // ---- image.cc
+    Task<int> load_metadata();
+    Task<int> find(Executor &executor, uint64_t guest, Entry &entry);
+    Task<int> find_in(Executor &executor, uint64_t table, uint64_t guest, Entry &entry);
+    Task<int> read_run(const us_qcow2_run &run, uint64_t guest, std::span<std::byte> into);
+    Task<int> read_backing(uint64_t guest, std::span<std::byte> into);
+    Task<int> read_cluster(const Entry &entry, uint64_t guest, std::vector<std::byte> &bytes);
+
+    // ---- image_write.cc: of one cluster, whose turn it is
+    Task<int> write_part(Executor &executor, uint64_t guest, uint64_t within,
+                         std::span<const std::byte> bytes);
+    Task<int> write_new(Executor &executor, const Entry &before, uint64_t guest, uint64_t within,
+                        std::span<const std::byte> bytes);
+    Task<int> clear_cluster(Executor &executor, uint64_t guest, bool keep);
+    Task<int> set_entry(Executor &executor, uint64_t guest, Entry entry);
+    Task<int> own_table(Executor &executor, uint64_t l1_index, uint64_t &table);
+    Task<int> make_table(Executor &executor, uint64_t l1_index, uint64_t shared);
+    Task<int> contradicted();
+    void give_up(const Entry &before, uint64_t keeps_host);
+
+    // ---- image_flush.cc
+    Task<int> round(Executor &executor);
+    Task<void> older_finds(Executor &executor);
+
+    Media &media_;
+    Header header_;
+    ImageOptions options_;
+    TableCache cache_;
+    Directory l1_, refcount_table_;
+    Metadata metadata_;
+    Allocator allocator_;
+    Turns turns_;
+
+    std::mutex mutex_;
+    bool corrupt_ = false;
+    std::vector<Range> given_up_;      // by entries that no disk may lead to any more
+    std::set<uint64_t> making_tables_; // by their index in the L1 table
+    Waiters table_made_;
+    uint64_t finds_begun_ = 0;
+    std::set<uint64_t> finds_; // by number: those that may still read a table which has been given up since
+    Waiters find_ended_;
+    bool in_round_ = false;
+    uint64_t rounds_begun_ = 0;
+    int round_error_ = 0;
+    Waiters round_ended_;
+};
+
+} // namespace us::qcow2

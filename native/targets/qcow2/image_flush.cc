@@ -1,0 +1,63 @@
+#include "targets/qcow2/image.h"
+
+namespace us::qcow2 {
+
+// All that wait for the same round are answered by it.
+Task<int> Image::flush(Executor &executor) {
+    std::unique_lock lock(mutex_);
+    uint64_t mine = rounds_begun_ + 1; // one that begins from now on
+    while (in_round_) {
+        co_await round_ended_.wait(executor, lock);
+        lock.lock();
+        if (!in_round_ && rounds_begun_ >= mine) co_return round_error_;
+    }
+    in_round_ = true;
+    rounds_begun_++;
+    lock.unlock();
+    int error = co_await round(executor);
+    lock.lock();
+    in_round_ = false;
+    round_error_ = error;
+    round_ended_.wake();
+    co_return error;
+}
+
+Task<int> Image::round(Executor &executor) {
+    if (corrupt()) co_return -EUCLEAN;
+    std::unique_lock lock(mutex_);
+    std::vector<Range> frees = std::exchange(given_up_, {});
+    lock.unlock();
+    std::unique_lock cache_lock(cache_.mutex());
+    auto tables = cache_.copy_dirty(TableKind::l2);
+    auto refcounts = cache_.copy_dirty(TableKind::refcounts);
+    cache_lock.unlock();
+
+    bool leads_anew = !tables.empty();
+    int error = co_await cache_.write(executor, std::move(refcounts));
+    if (error == 0) error = co_await media_.flush();
+    if (error == 0 && leads_anew) {
+        error = co_await cache_.write(executor, std::move(tables));
+        if (error == 0) error = co_await media_.flush();
+    }
+    if (error != 0) {
+        lock.lock();
+        given_up_.insert(given_up_.end(), frees.begin(), frees.end());
+        co_return error;
+    }
+    // Nothing on disk leads to them any more, and soon nobody does who has seen a table that did.
+    if (!frees.empty()) co_await older_finds(executor);
+    for (const Range &range : frees)
+        if (int failed = co_await allocator_.release(executor, range)) error = failed;
+    co_return error;
+}
+
+Task<void> Image::older_finds(Executor &executor) {
+    std::unique_lock lock(mutex_);
+    uint64_t begun = finds_begun_;
+    while (!finds_.empty() && *finds_.begin() <= begun) {
+        co_await find_ended_.wait(executor, lock);
+        lock.lock();
+    }
+}
+
+} // namespace us::qcow2

@@ -1,0 +1,234 @@
+#include <algorithm>
+#include <cerrno>
+
+#include "targets/qcow2/image.h"
+
+namespace us::qcow2 {
+
+// Bitmaps are not kept, and what else clears itself is not known: so says the header before anything changes.
+Task<int> Image::begin_writing() {
+    uint64_t keeps = header_.autoclear & AUTOCLEAR_DATA_FILE_RAW;
+    if (header_.autoclear == keeps) co_return 0;
+    std::byte sector[US_SECTOR_BYTES];
+    if (int error = co_await media_.read(0, sector)) co_return error;
+    store<uint64_t>(sector + 88, keeps);
+    if (int error = co_await media_.write(0, sector)) co_return error;
+    if (int error = co_await media_.flush()) co_return error;
+    header_.autoclear = keeps;
+    header_.bitmaps.reset();
+    co_return 0;
+}
+
+// Says so to whoever opens it next. Whether that reaches the disk or not, nothing is written from here on.
+Task<int> Image::contradicted() {
+    std::unique_lock lock(mutex_);
+    if (std::exchange(corrupt_, true) || header_.version < 3) co_return 0;
+    lock.unlock();
+    std::byte sector[US_SECTOR_BYTES];
+    int error = co_await media_.read(0, sector);
+    store<uint64_t>(sector + 72, qcow2::load<uint64_t>(sector + 72) | INCOMPATIBLE_CORRUPT);
+    if (error == 0) error = co_await media_.write(0, sector);
+    if (error == 0) error = co_await media_.flush();
+    co_return error;
+}
+
+Task<int> Image::write(Executor &executor, uint64_t offset, std::span<const std::byte> from) {
+    Turns::Ticket turn =
+        co_await turns_.begin(executor, offset / cluster(), header_.clusters(offset + from.size()), false);
+    int error = 0;
+    while (!from.empty() && error == 0) {
+        uint64_t within = offset % cluster(), length = std::min<uint64_t>(cluster() - within, from.size());
+        error = co_await write_part(executor, offset - within, within, from.first(length));
+        from = from.subspan(length);
+        offset += length;
+    }
+    turns_.end(turn);
+    if (error == -EUCLEAN) co_await contradicted();
+    co_return error;
+}
+
+Task<int> Image::write_part(Executor &executor, uint64_t guest, uint64_t within,
+                            std::span<const std::byte> bytes) {
+    Entry before;
+    if (corrupt()) co_return -EUCLEAN;
+    if (int error = co_await find(executor, guest, before)) co_return error;
+    us_qcow2_run run = run_of(before, guest, within);
+    bool placed = before.word & US_QCOW2_HOST_MASK && !(before.word & US_QCOW2_COMPRESSED);
+    bool overlaps = placed && metadata_.has(before.word & US_QCOW2_HOST_MASK);
+    if (run.kind == US_QCOW2_BAD || overlaps) co_return -EUCLEAN;
+    if (run.kind == US_QCOW2_DATA && run.exclusive && run.length >= bytes.size()) {
+        int error = co_await media_.write(run.host, bytes);
+        co_return error;
+    }
+    int error = co_await write_new(executor, before, guest, within, bytes);
+    co_return error;
+}
+
+// The whole cluster anew: where it has a place of its own that nothing is read from, there; else in a fresh
+// one.
+Task<int> Image::write_new(Executor &executor, const Entry &before, uint64_t guest, uint64_t within,
+                           std::span<const std::byte> bytes) {
+    std::vector<std::byte> whole;
+    if (bytes.size() < cluster()) {
+        if (int error = co_await read_cluster(before, guest, whole)) co_return error;
+    }
+    whole.resize(cluster());
+    std::copy(bytes.begin(), bytes.end(), whole.begin() + static_cast<std::ptrdiff_t>(within));
+
+    us_qcow2_run first = run_of(before, guest, 0);
+    bool reserved = first.kind != US_QCOW2_INFLATE && first.exclusive && !(before.subclusters & 0xffffffff) &&
+                    (header_.shape.extended || first.kind == US_QCOW2_ZEROS);
+    uint64_t host = reserved ? first.host : 0;
+    if (!reserved) {
+        if (int error = co_await allocator_.allocate(executor, host)) co_return error;
+    }
+    int error = co_await media_.write(host, whole);
+    if (error == 0)
+        error = co_await set_entry(executor, guest,
+                                   {host | US_QCOW2_COPIED, header_.shape.extended ? 0xffffffff : 0u});
+    if (error == 0) {
+        give_up(before, host);
+    } else if (!reserved) {
+        // Nothing has ever led to it.
+        co_await allocator_.release(executor, {host, cluster()});
+    }
+    co_return error;
+}
+
+// What `before` led to and the new entry does not is free once no disk leads to it.
+void Image::give_up(const Entry &before, uint64_t keeps_host) {
+    us_qcow2_run run = run_of(before, 0, 0);
+    Range range{before.word & US_QCOW2_HOST_MASK, cluster()};
+    if (run.kind == US_QCOW2_INFLATE) {
+        uint64_t first = run.host / US_SECTOR_BYTES * US_SECTOR_BYTES;
+        range = {first, run.host + run.host_bytes - first};
+    }
+    if (range.offset == 0 || range.offset == keeps_host) return;
+    std::lock_guard lock(mutex_);
+    given_up_.push_back(range);
+}
+
+Task<int> Image::set_entry(Executor &executor, uint64_t guest, Entry entry) {
+    uint64_t table = 0;
+    if (int error = co_await own_table(executor, guest / header_.l2_span(), table)) co_return error;
+    uint64_t bytes = us_qcow2_entry_bytes(&header_.shape);
+    uint64_t place = table + guest / cluster() % us_qcow2_entries(&header_.shape) * bytes;
+    TableCache::Pin slice;
+    if (int error = co_await cache_.get(executor, place, TableKind::l2, slice)) co_return error;
+    std::lock_guard lock(cache_.mutex());
+    std::byte *at = slice.data() + place % cache_.slice_bytes();
+    store<uint64_t>(at, entry.word);
+    if (header_.shape.extended) store<uint64_t>(at + 8, entry.subclusters);
+    slice.changed();
+    co_return 0;
+}
+
+// The L2 table, made or copied when it is not this image's active one alone.
+Task<int> Image::own_table(Executor &executor, uint64_t l1_index, uint64_t &table) {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+        uint64_t word = l1_.get(l1_index);
+        table = word & US_QCOW2_HOST_MASK;
+        if (table != 0 && word & US_QCOW2_COPIED) co_return 0;
+        if (!making_tables_.contains(l1_index)) break;
+        co_await table_made_.wait(executor, lock);
+        lock.lock();
+    }
+    making_tables_.insert(l1_index);
+    lock.unlock();
+    int error = co_await make_table(executor, l1_index, table);
+    lock.lock();
+    making_tables_.erase(l1_index);
+    table_made_.wake();
+    if (error == 0) table = l1_.get(l1_index) & US_QCOW2_HOST_MASK;
+    co_return error;
+}
+
+Task<int> Image::make_table(Executor &executor, uint64_t l1_index, uint64_t shared) {
+    uint64_t host = 0;
+    if (int error = co_await allocator_.allocate(executor, host)) co_return error;
+    cache_.forget_table(host);
+    std::vector<std::byte> content(cluster());
+    int error = 0;
+    for (uint64_t at = 0; shared != 0 && at < cluster() && error == 0; at += cache_.slice_bytes()) {
+        TableCache::Pin slice;
+        error = co_await cache_.get(executor, shared + at, TableKind::l2, slice);
+        if (error != 0) break;
+        std::lock_guard lock(cache_.mutex());
+        std::copy_n(slice.data(), cache_.slice_bytes(), content.begin() + static_cast<std::ptrdiff_t>(at));
+    }
+    if (error == 0) error = co_await media_.write(host, content);
+    if (error == 0) error = co_await allocator_.write_refcount(executor, host);
+    if (error == 0) error = co_await media_.flush();
+    if (error != 0) {
+        co_await allocator_.release(executor, {host, cluster()});
+        co_return error;
+    }
+    // A write that fails may have reached the disk: so the table's cluster stays taken, whatever becomes of
+    // it.
+    metadata_.add(host);
+    error = co_await l1_.set(executor, l1_index, host | US_QCOW2_COPIED);
+    if (error == 0 && shared != 0) {
+        metadata_.remove(shared); // a snapshot's at most, of which refcounts know
+        std::lock_guard lock(mutex_);
+        given_up_.push_back({shared, cluster()});
+    }
+    co_return error;
+}
+
+Task<int> Image::clear_cluster(Executor &executor, uint64_t guest, bool keep) {
+    Entry before;
+    if (corrupt()) co_return -EUCLEAN;
+    if (int error = co_await find(executor, guest, before)) co_return error;
+    us_qcow2_run run = run_of(before, guest, 0);
+    if (run.kind == US_QCOW2_BAD) co_return -EUCLEAN;
+    bool plain = run.length == cluster() && before.subclusters == 0;
+    if (run.kind == US_QCOW2_UNALLOCATED && plain && !options_.backing) co_return 0;
+    uint64_t host = keep && run.exclusive ? before.word & US_QCOW2_HOST_MASK : 0;
+    if (host == 0 && run.kind == US_QCOW2_ZEROS && plain && !(before.word & US_QCOW2_HOST_MASK)) co_return 0;
+    Entry after{host != 0 ? host | US_QCOW2_COPIED : 0, 0};
+    if (header_.shape.extended)
+        after.subclusters = 0xffffffff00000000;
+    else
+        after.word |= US_QCOW2_ZERO;
+    int error = co_await set_entry(executor, guest, after);
+    if (error == 0) give_up(before, host);
+    co_return error;
+}
+
+Task<int> Image::zero(Executor &executor, uint64_t offset, uint64_t length, bool keep) {
+    Turns::Ticket turn =
+        co_await turns_.begin(executor, offset / cluster(), header_.clusters(offset + length), false);
+    int error = 0;
+    std::vector<std::byte> zeros;
+    for (uint64_t end = offset + length; offset < end && error == 0;) {
+        uint64_t within = offset % cluster(), bytes = std::min(cluster() - within, end - offset);
+        // The last one need not be whole: what is behind the disk's end is nobody's.
+        bool whole = within == 0 && (bytes == cluster() || offset + bytes == header_.size);
+        if (whole && header_.version >= 3) {
+            error = co_await clear_cluster(executor, offset, keep);
+        } else {
+            zeros.assign(bytes, std::byte{0});
+            error = co_await write_part(executor, offset - within, within, zeros);
+        }
+        offset += bytes;
+    }
+    turns_.end(turn);
+    if (error == -EUCLEAN) co_await contradicted();
+    co_return error;
+}
+
+Task<int> Image::discard(Executor &executor, uint64_t offset, uint64_t length) {
+    uint64_t first = header_.clusters(offset), end = (offset + length) / cluster();
+    if (offset + length == header_.size) end = header_.clusters(header_.size);
+    if (header_.version < 3 || first >= end) co_return 0;
+    Turns::Ticket turn = co_await turns_.begin(executor, first, end, false);
+    int error = 0;
+    for (uint64_t i = first; i < end && error == 0; i++)
+        error = co_await clear_cluster(executor, i * cluster(), false);
+    turns_.end(turn);
+    if (error == -EUCLEAN) co_await contradicted();
+    co_return error;
+}
+
+} // namespace us::qcow2

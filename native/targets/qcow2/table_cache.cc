@@ -1,0 +1,137 @@
+#include "targets/qcow2/table_cache.h"
+
+#include <algorithm>
+
+namespace us::qcow2 {
+
+namespace {
+
+constexpr uint64_t SLICE_BYTES = 4096;
+
+} // namespace
+
+TableCache::TableCache(Media &media, uint64_t cluster_bytes, uint64_t max_bytes)
+    : media_(media), cluster_bytes_(cluster_bytes),
+      slice_bytes_(static_cast<uint32_t>(std::min(cluster_bytes, SLICE_BYTES))),
+      max_slices_(std::max<uint64_t>(max_bytes / slice_bytes_, 16)) {}
+
+TableCache::Slice &TableCache::insert(uint64_t offset, TableKind kind) {
+    shrink();
+    std::erase_if(failed_, [](const auto &slice) { return slice->pins == 0; });
+    std::unique_ptr<Slice> &slice = slices_[offset];
+    slice = std::make_unique<Slice>();
+    slice->offset = offset;
+    slice->kind = kind;
+    slice->nr_dirty = &nr_dirty_[static_cast<size_t>(kind)];
+    slice->data.resize(slice_bytes_);
+    slice->place = by_use_.insert(by_use_.begin(), slice.get());
+    return *slice;
+}
+
+void TableCache::shrink() {
+    for (auto it = by_use_.end(); slices_.size() >= max_slices_ && it != by_use_.begin();) {
+        Slice &slice = **--it;
+        if (slice.pins != 0 || slice.dirty() || slice.loading || slice.writing) continue;
+        it = by_use_.erase(it);
+        slices_.erase(slice.offset);
+    }
+}
+
+Task<int> TableCache::get(Executor &executor, uint64_t offset, TableKind kind, Pin &pin) {
+    offset = offset / slice_bytes_ * slice_bytes_;
+    std::unique_lock lock(mutex_);
+    auto found = slices_.find(offset);
+    if (found != slices_.end()) {
+        Slice &slice = *found->second;
+        by_use_.splice(by_use_.begin(), by_use_, slice.place);
+        Pin held(slice);
+        while (slice.loading) {
+            co_await loaded_.wait(executor, lock);
+            lock.lock();
+        }
+        if (slice.error == 0) pin = std::move(held);
+        co_return slice.error;
+    }
+    Slice &slice = insert(offset, kind);
+    Pin held(slice);
+    slice.loading = true;
+    lock.unlock();
+    int error = co_await media_.read(offset, slice.data);
+    lock.lock();
+    slice.loading = false;
+    slice.error = error;
+    if (error != 0) { // the next one reads it again
+        by_use_.erase(slice.place);
+        std::unique_ptr<Slice> gone = std::move(slices_[offset]);
+        slices_.erase(offset);
+        failed_.push_back(std::move(gone));
+    } else {
+        pin = std::move(held);
+    }
+    loaded_.wake();
+    co_return error;
+}
+
+void TableCache::forget_table(uint64_t offset) {
+    std::lock_guard lock(mutex_);
+    for (uint64_t at = 0; at < cluster_bytes_; at += slice_bytes_) {
+        auto found = slices_.find(offset + at);
+        if (found == slices_.end()) continue;
+        if (found->second->dirty()) --*found->second->nr_dirty;
+        by_use_.erase(found->second->place);
+        slices_.erase(found);
+    }
+}
+
+std::vector<TableCache::Copy> TableCache::copy_dirty(TableKind kind) {
+    std::vector<Copy> copies;
+    for (auto &[offset, slice] : slices_)
+        if (slice->kind == kind && slice->dirty())
+            copies.push_back({Pin(*slice), slice.get(), slice->changes, slice->data});
+    // In the order of the disk, which media like, and which is the same in every run.
+    std::sort(copies.begin(), copies.end(),
+              [](const Copy &a, const Copy &b) { return a.slice->offset < b.slice->offset; });
+    return copies;
+}
+
+Task<int> TableCache::write_one(Executor &executor, Copy copy) {
+    std::unique_lock lock(mutex_);
+    Slice &slice = *copy.slice;
+    while (slice.writing) {
+        co_await written_.wait(executor, lock);
+        lock.lock();
+    }
+    if (slice.written >= copy.changes) co_return 0; // a newer copy has been written
+    slice.writing = true;
+    lock.unlock();
+    int error = co_await media_.write(slice.offset, copy.data);
+    lock.lock();
+    slice.writing = false;
+    if (error == 0) {
+        slice.written = copy.changes;
+        if (!slice.dirty()) --*slice.nr_dirty;
+    }
+    written_.wake();
+    co_return error;
+}
+
+Task<int> TableCache::write(Executor &executor, std::vector<Copy> copies) {
+    std::vector<Task<int>> tasks;
+    for (Copy &copy : copies)
+        tasks.push_back(write_one(executor, std::move(copy)));
+    std::vector<int> errors = co_await all(std::move(tasks));
+    for (int error : errors)
+        if (error != 0) co_return error;
+    co_return 0;
+}
+
+Task<int> TableCache::write(Executor &executor, const Pin &pin) {
+    Slice &slice = pin.slice();
+    std::unique_lock lock(mutex_);
+    Copy copy{Pin(slice), &slice, slice.changes, slice.data};
+    lock.unlock();
+    int error = co_await write_one(executor, std::move(copy));
+    co_return error;
+}
+
+} // namespace us::qcow2

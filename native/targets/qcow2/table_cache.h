@@ -1,0 +1,115 @@
+// L2 tables and refcount blocks in memory, slice by slice, and which of them differ from the disk.
+//
+//                    get()                   changed()
+//     nothing ──▶ loading ──▶ clean ────────────────────────▶ dirty
+//                               ▲                               │ copy_dirty(), write()
+//                               └── no change since the copy ───┘
+//
+// A slice that is pinned or dirty stays. Slices are written from copies, so that what is written is of one
+// moment, and one at a time each, so that an older copy never overtakes a newer one.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "targets/qcow2/format.h"
+#include "targets/qcow2/media.h"
+#include "targets/qcow2/waiters.h"
+
+namespace us::qcow2 {
+
+enum class TableKind : uint8_t { l2, refcounts };
+
+class TableCache {
+  public:
+    struct Slice {
+        uint64_t offset = 0; // in the image
+        TableKind kind = TableKind::l2;
+        bool loading = false, writing = false;
+        int error = 0;
+        std::atomic<uint32_t> pins{0};
+        uint64_t changes = 0, written = 0; // equal: clean
+        std::vector<std::byte> data;
+        std::list<Slice *>::iterator place;
+
+        uint64_t *nr_dirty = nullptr; // of its kind
+
+        bool dirty() const { return changes != written; }
+        void change() {
+            if (!dirty()) ++*nr_dirty;
+            changes++;
+        }
+    };
+
+    // Keeps a slice where it is. Its data are read and changed under the mutex alone.
+    class Pin {
+      public:
+        Pin() = default;
+        explicit Pin(Slice &slice) : slice_(&slice) { slice.pins++; }
+        Pin(Pin &&other) noexcept : slice_(std::exchange(other.slice_, nullptr)) {}
+        Pin &operator=(Pin &&other) noexcept {
+            std::swap(slice_, other.slice_);
+            return *this;
+        }
+        ~Pin() {
+            if (slice_) slice_->pins--;
+        }
+        explicit operator bool() const { return slice_ != nullptr; }
+        std::byte *data() const { return slice_->data.data(); }
+        void changed() const { slice_->change(); }
+        Slice &slice() const { return *slice_; }
+
+      private:
+        Slice *slice_ = nullptr;
+    };
+
+    // A dirty slice as it was at one moment.
+    struct Copy {
+        Pin pin;
+        Slice *slice;
+        uint64_t changes;
+        std::vector<std::byte> data;
+    };
+
+    // max_bytes: of clean and dirty slices; more only while all of them are pinned or dirty.
+    TableCache(Media &media, uint64_t cluster_bytes, uint64_t max_bytes);
+
+    std::mutex &mutex() { return mutex_; }
+    uint32_t slice_bytes() const { return slice_bytes_; }
+
+    // The slice that the byte at `offset` lies in. 0, or -errno when it cannot be read.
+    Task<int> get(Executor &executor, uint64_t offset, TableKind kind, Pin &pin);
+
+    // The cluster is going to hold another table than it once did. Nothing of the old one is pinned.
+    void forget_table(uint64_t offset);
+
+    // Under the mutex.
+    std::vector<Copy> copy_dirty(TableKind kind);
+
+    // Writes the copies, side by side. What has changed since remains dirty. 0 or the first -errno.
+    Task<int> write(Executor &executor, std::vector<Copy> copies);
+    // The same of one slice, as it is now.
+    Task<int> write(Executor &executor, const Pin &pin);
+
+  private:
+    Slice &insert(uint64_t offset, TableKind kind);
+    void shrink();
+    Task<int> write_one(Executor &executor, Copy copy);
+
+    Media &media_;
+    uint64_t cluster_bytes_;
+    uint32_t slice_bytes_;
+    size_t max_slices_;
+    std::mutex mutex_;
+    std::unordered_map<uint64_t, std::unique_ptr<Slice>> slices_; // by offset
+    std::list<Slice *> by_use_;                                   // the latest first
+    std::vector<std::unique_ptr<Slice>> failed_;                  // until nobody holds them
+    uint64_t nr_dirty_[2] = {};
+    Waiters loaded_, written_;
+};
+
+} // namespace us::qcow2
