@@ -1,9 +1,9 @@
 // What the image library says of a file, as JSON: for tests that ask qemu-img the same.
 //
 //     image-tool info|check|map FILE
-//     image-tool read FILE                  the guest's disk on standard output; zeros for what lies in a
-//     backing file image-tool rewrite FILE               its header anew image-tool create FILE OPTIONS
-//     OPTIONS: a JSON object of CreateOptions
+//     image-tool read FILE             the guest's disk on standard output, zeros for what a backing file has
+//     image-tool rewrite FILE          its header anew
+//     image-tool create FILE OPTIONS   OPTIONS: a JSON object of CreateOptions
 //
 // Exit status: 0, or 1 with { refused } when the image is not opened, or not made.
 #include <fcntl.h>

@@ -1,7 +1,6 @@
 // A new, empty image. Specification: "Header" to "Cluster mapping"; the order of things is our own:
 //
-//     header │ refcount table │ refcount blocks │ L1 table │ L2 tables, guest clusters: of preallocated
-//     metadata
+//     header │ refcount table │ refcount blocks │ L1 table │ preallocated: L2 tables │ clusters of the guest
 //
 // All that the header leads to is written and flushed before the header is: until then there is no image, and
 // a power cut leaves none by halves.

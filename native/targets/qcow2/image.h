@@ -1,10 +1,11 @@
 // An image that is read and written. What is on disk is consistent at every moment, whatever of the writes
 // since the last flush a power cut leaves:
 //
-//     write to a new cluster    its refcount, in memory ─▶ data, on media ─▶ L2 entry, in memory ─▶
-//     acknowledged round (a client's flush)  copies of all changed tables ─▶ refcounts ─▶ FLUSH ─▶ L2 tables
-//     ─▶ FLUSH ─▶ frees new L2 table              its refcount and content ─▶ FLUSH ─▶ L1 entry new refcount
-//     block        its content, its own refcount in it ─▶ FLUSH ─▶ entry of the refcount table
+//     a write to a new cluster   its refcount, in memory ─▶ data ─▶ L2 entry, in memory ─▶ acknowledged
+//     a round, for a flush       copies of all changed tables: refcounts ─▶ FLUSH ─▶ L2 tables ─▶ FLUSH
+//                                ─▶ what was given up before is free
+//     a new L2 table             its refcount and content ─▶ FLUSH ─▶ L1 entry
+//     a new refcount block       its content, its own refcount in it ─▶ FLUSH ─▶ its place in the table
 //
 // So an entry on disk leads to what is on disk: data and refcounts are flushed before the entry that needs
 // them is written. A cluster that is given up keeps its refcount until no entry on disk leads to it, and
