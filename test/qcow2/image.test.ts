@@ -567,6 +567,22 @@ describe("an image under clients and power cuts", () => {
     },
     600_000,
   );
+
+  it("keeps bitmaps, and says that they are not to be relied upon", async () => {
+    await numbered("bitmaps.qcow2", "cluster_size=1k", false);
+    for (const name of ["one", "two"]) await qemuImg("bitmap", "--add", path("bitmaps.qcow2"), name);
+    await cut("--seed", "3", "--image", path("bitmaps.qcow2"));
+    const left = ["--seed", "3", "--image", path("bitmaps.qcow2"), "--leave", path("left")];
+    expect((await outcome(join(out, "image-crash"), left)).status).toBe(0);
+    expect(await qemuImg("check", path("left.qcow2"))).toContain("No errors");
+    const { data } = JSON.parse(await qemuImg("info", "--output=json", path("left.qcow2")))[
+      "format-specific"
+    ];
+    expect(data.bitmaps.map(({ name, flags }: { name: string; flags: string[] }) => [name, flags])).toEqual([
+      ["one", ["in-use", "auto"]],
+      ["two", ["in-use", "auto"]],
+    ]);
+  }, 600_000);
 });
 
 it("survives whatever bytes it is given", async () => {

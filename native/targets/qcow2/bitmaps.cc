@@ -20,6 +20,7 @@ std::optional<Refusal> parse_bitmaps(std::span<const std::byte> bytes, const Hea
                                      std::vector<Bitmap> &bitmaps) {
     bitmaps.clear();
     std::set<std::string> names;
+    uint64_t place = 0;
     for (uint32_t i = 0; i < header.bitmaps->nr_bitmaps; i++) {
         if (bytes.size() < FIXED_BYTES) return invalid("ends in the middle of an entry");
         const std::byte *at = bytes.data();
@@ -28,6 +29,7 @@ std::optional<Refusal> parse_bitmaps(std::span<const std::byte> bytes, const Hea
         uint64_t entry = FIXED_BYTES + uint64_t{extra} + name_bytes;
         if (entry > bytes.size()) return invalid("ends in the middle of an entry");
         Bitmap bitmap;
+        bitmap.place = place;
         bitmap.table_offset = load<uint64_t>(at);
         bitmap.table_entries = load<uint32_t>(at + 8);
         bitmap.granularity_bits = load<uint8_t>(at + 17);
@@ -39,10 +41,17 @@ std::optional<Refusal> parse_bitmaps(std::span<const std::byte> bytes, const Hea
             bitmap.table_offset % header.cluster_bytes() != 0 || !names.insert(bitmap.name).second)
             return invalid("has an entry that makes no sense");
         bitmaps.push_back(std::move(bitmap));
-        bytes = bytes.subspan(std::min<uint64_t>(round_up(entry, 8), bytes.size()));
+        uint64_t next = std::min<uint64_t>(round_up(entry, 8), bytes.size());
+        bytes = bytes.subspan(next);
+        place += next;
     }
     if (!bytes.empty()) return invalid("is longer than its entries");
     return {};
+}
+
+void mark_in_use(std::span<std::byte> directory, const Bitmap &bitmap) {
+    std::byte *flags = directory.data() + bitmap.place + 12;
+    store<uint32_t>(flags, load<uint32_t>(flags) | IN_USE);
 }
 
 } // namespace us::qcow2

@@ -38,7 +38,7 @@ Task<int> Image::load_metadata() {
     metadata_.load(read.table.range);
     for (const Snapshot &snapshot : read.table.snapshots)
         metadata_.load(snapshot.l1());
-    metadata_.sort();
+    if (!metadata_.sort()) corrupt_ = true; // to be read, and not written to
     co_return 0;
 }
 

@@ -49,7 +49,7 @@ class Image {
 
     // Once, before all else. 0 or -errno, as everything below; -EOPNOTSUPP with an external data file.
     Task<int> load();
-    // Before the first change: says what others must know of a writer that does not keep bitmaps.
+    // Before the first change: says what others have to know of a writer that does not keep bitmaps.
     Task<int> begin_writing();
 
     // Ranges lie inside the disk. -EUCLEAN: the image contradicts itself; from then on it is marked as
@@ -89,6 +89,7 @@ class Image {
     Task<int> set_entry(Executor &executor, uint64_t guest, Entry entry);
     Task<int> own_table(Executor &executor, uint64_t l1_index, uint64_t &table);
     Task<int> make_table(Executor &executor, uint64_t l1_index, uint64_t shared);
+    Task<int> distrust_bitmaps();
     Task<int> contradicted();
     void give_up(const Entry &before, uint64_t keeps_host);
 

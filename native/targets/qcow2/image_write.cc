@@ -1,13 +1,17 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "targets/qcow2/bitmaps.h"
 #include "targets/qcow2/image.h"
 
 namespace us::qcow2 {
 
-// Bitmaps are not kept, and what else clears itself is not known: so says the header before anything changes.
+// What is not known clears itself, and bitmaps, which are not kept, are no longer to be relied upon: the
+// image says so before anything changes.
 Task<int> Image::begin_writing() {
-    uint64_t keeps = header_.autoclear & AUTOCLEAR_DATA_FILE_RAW;
+    if (corrupt()) co_return -EUCLEAN;
+    if (int error = co_await distrust_bitmaps()) co_return error;
+    uint64_t keeps = header_.autoclear & (AUTOCLEAR_DATA_FILE_RAW | AUTOCLEAR_BITMAPS);
     if (header_.autoclear == keeps) co_return 0;
     std::byte sector[US_SECTOR_BYTES];
     if (int error = co_await media_.read(0, sector)) co_return error;
@@ -15,8 +19,23 @@ Task<int> Image::begin_writing() {
     if (int error = co_await media_.write(0, sector)) co_return error;
     if (int error = co_await media_.flush()) co_return error;
     header_.autoclear = keeps;
-    header_.bitmaps.reset();
     co_return 0;
+}
+
+Task<int> Image::distrust_bitmaps() {
+    if (!header_.bitmaps) co_return 0;
+    const Range &range = header_.bitmaps->directory;
+    // To the end of its last sector, which is its own.
+    std::vector<std::byte> sectors(round_up(range.bytes, US_SECTOR_BYTES));
+    if (int error = co_await media_.read(range.offset, sectors)) co_return error;
+    std::span<std::byte> directory = std::span(sectors).first(range.bytes);
+    std::vector<Bitmap> bitmaps;
+    if (parse_bitmaps(directory, header_, bitmaps)) co_return -EUCLEAN;
+    for (const Bitmap &bitmap : bitmaps)
+        mark_in_use(directory, bitmap);
+    if (int error = co_await media_.write(range.offset, sectors)) co_return error;
+    int error = co_await media_.flush();
+    co_return error;
 }
 
 // Says so to whoever opens it next. Whether that reaches the disk or not, nothing is written from here on.

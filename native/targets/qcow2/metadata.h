@@ -20,7 +20,11 @@ class Metadata {
         for (uint64_t at = range.offset; at < range.end(); at += cluster_)
             clusters_.push_back(at / cluster_);
     }
-    void sort() { std::sort(clusters_.begin(), clusters_.end()); }
+    // False when two tables lie in one cluster.
+    bool sort() {
+        std::sort(clusters_.begin(), clusters_.end());
+        return std::adjacent_find(clusters_.begin(), clusters_.end()) == clusters_.end();
+    }
 
     void add(uint64_t offset) {
         std::lock_guard lock(mutex_);
