@@ -568,6 +568,19 @@ describe("an image under clients and power cuts", () => {
     600_000,
   );
 
+  it.each([
+    ["dirty", 0],
+    ["corrupt", 1],
+  ] as const)("is not written to while it is %s", async (name, bit) => {
+    await numbered("unfit.qcow2", "cluster_size=1k,lazy_refcounts=on", false);
+    const data = await readFile(path("unfit.qcow2"));
+    data.writeBigUInt64BE(1n << BigInt(bit), 72);
+    await writeFile(path(`${name}.qcow2`), data);
+    const { status, stderr } = await outcome(join(out, "image-crash"), ["--image", path(`${name}.qcow2`)]);
+    expect(stderr).toContain("cannot be written to");
+    expect(status).toBe(1);
+  });
+
   it("keeps bitmaps, and says that they are not to be relied upon", async () => {
     await numbered("bitmaps.qcow2", "cluster_size=1k", false);
     for (const name of ["one", "two"]) await qemuImg("bitmap", "--add", path("bitmaps.qcow2"), name);

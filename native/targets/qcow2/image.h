@@ -49,7 +49,8 @@ class Image {
 
     // Once, before all else. 0 or -errno, as everything below; -EOPNOTSUPP with an external data file.
     Task<int> load();
-    // Before the first change: says what others have to know of a writer that does not keep bitmaps.
+    // Before the first change, or there is none (-EROFS): says what others have to know of a writer that does
+    // not keep bitmaps. -EUCLEAN: the image is corrupt, or dirty, and has to be repaired first.
     Task<int> begin_writing();
 
     // Ranges lie inside the disk. -EUCLEAN: the image contradicts itself; from then on it is marked as
@@ -89,6 +90,7 @@ class Image {
     Task<int> set_entry(Executor &executor, uint64_t guest, Entry entry);
     Task<int> own_table(Executor &executor, uint64_t l1_index, uint64_t &table);
     Task<int> make_table(Executor &executor, uint64_t l1_index, uint64_t shared);
+    Task<int> write_autoclear(uint64_t bits);
     Task<int> distrust_bitmaps();
     Task<int> contradicted();
     void give_up(const Entry &before, uint64_t keeps_host);
@@ -108,6 +110,7 @@ class Image {
 
     std::mutex mutex_;
     bool corrupt_ = false;
+    bool writing_ = false;             // set before the first request
     std::vector<Range> given_up_;      // by entries that no disk may lead to any more
     std::set<uint64_t> making_tables_; // by their index in the L1 table
     Waiters table_made_;

@@ -9,17 +9,24 @@ namespace us::qcow2 {
 // What is not known clears itself, and bitmaps, which are not kept, are no longer to be relied upon: the
 // image says so before anything changes.
 Task<int> Image::begin_writing() {
-    if (corrupt()) co_return -EUCLEAN;
+    // A dirty image's refcounts may be too low: what they call free may be in use.
+    if (corrupt() || header_.has(INCOMPATIBLE_DIRTY)) co_return -EUCLEAN;
     if (int error = co_await distrust_bitmaps()) co_return error;
     uint64_t keeps = header_.autoclear & (AUTOCLEAR_DATA_FILE_RAW | AUTOCLEAR_BITMAPS);
-    if (header_.autoclear == keeps) co_return 0;
+    int error = 0;
+    if (header_.autoclear != keeps) error = co_await write_autoclear(keeps);
+    writing_ = error == 0;
+    co_return error;
+}
+
+Task<int> Image::write_autoclear(uint64_t bits) {
     std::byte sector[US_SECTOR_BYTES];
-    if (int error = co_await media_.read(0, sector)) co_return error;
-    store<uint64_t>(sector + 88, keeps);
-    if (int error = co_await media_.write(0, sector)) co_return error;
-    if (int error = co_await media_.flush()) co_return error;
-    header_.autoclear = keeps;
-    co_return 0;
+    int error = co_await media_.read(0, sector);
+    store<uint64_t>(sector + 88, bits);
+    if (error == 0) error = co_await media_.write(0, sector);
+    if (error == 0) error = co_await media_.flush();
+    if (error == 0) header_.autoclear = bits;
+    co_return error;
 }
 
 Task<int> Image::distrust_bitmaps() {
@@ -69,6 +76,7 @@ Task<int> Image::write(Executor &executor, uint64_t offset, std::span<const std:
 Task<int> Image::write_part(Executor &executor, uint64_t guest, uint64_t within,
                             std::span<const std::byte> bytes) {
     Entry before;
+    if (!writing_) co_return -EROFS;
     if (corrupt()) co_return -EUCLEAN;
     if (int error = co_await find(executor, guest, before)) co_return error;
     us_qcow2_run run = run_of(before, guest, within);
@@ -197,6 +205,7 @@ Task<int> Image::make_table(Executor &executor, uint64_t l1_index, uint64_t shar
 
 Task<int> Image::clear_cluster(Executor &executor, uint64_t guest, bool keep) {
     Entry before;
+    if (!writing_) co_return -EROFS;
     if (corrupt()) co_return -EUCLEAN;
     if (int error = co_await find(executor, guest, before)) co_return error;
     us_qcow2_run run = run_of(before, guest, 0);
