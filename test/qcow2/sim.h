@@ -63,6 +63,10 @@ class Disk : public us::qcow2::Media {
 
     us::Task<int> write(uint64_t offset, std::span<const std::byte> from) override {
         if (offset % SECTOR || from.size() % SECTOR) abort();
+        if (offset + from.size() > limit) {
+            co_await Turn{machine_};
+            co_return -ENOSPC;
+        }
         uint64_t id = ++ops_;
         in_flight_[id] = {offset, Bytes(from.begin(), from.end())};
         co_await Turn{machine_};
@@ -117,6 +121,7 @@ class Disk : public us::qcow2::Media {
     const Bytes &now() const { return now_; }
 
     uint64_t fail_one_in = 0;
+    uint64_t limit = UINT64_MAX; // it has no room behind
     uint64_t flushes = 0;
 
   private:

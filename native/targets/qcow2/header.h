@@ -33,6 +33,7 @@ struct Refusal {
 struct Range {
     uint64_t offset = 0, bytes = 0;
     uint64_t end() const { return offset + bytes; }
+    bool operator==(const Range &) const = default;
     bool touches(const Range &other) const {
         return bytes && other.bytes && offset < other.end() && other.offset < end();
     }
