@@ -60,7 +60,7 @@ const facts = (sizeBytes: number | null, params: Params, readOnly: boolean): str
 
 /** What the file says: every layer that an export needs, and those that nothing uses. */
 export function graphOfSpec(spec: StackSpec): Graph {
-  const { used } = usageOf(spec);
+  const { used, grows } = usageOf(spec);
   const unused = [...spec.layers.keys()].filter((name) => !used.includes(name));
   const nodes = [...used, ...unused].flatMap((name): GraphNode[] => {
     const layer = spec.layers.get(name);
@@ -72,7 +72,7 @@ export function graphOfSpec(spec: StackSpec): Graph {
         id: name,
         name,
         type: layer.type,
-        facts: facts(stated, kind.params(layer), layer.readOnly),
+        facts: facts(stated, kind.params(layer, grows(name)), layer.readOnly),
         children: [...kind.children(layer)],
         device: null,
       },
