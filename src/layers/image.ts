@@ -5,12 +5,18 @@
 
 /** Another file that an image names in its header. */
 export interface NamedFile {
-  /** As the header has it. */
+  /** As the header has it; empty: the image says only that there is one. */
   readonly name: string;
   /** The format that it is said to have; null: not said. */
   readonly format: string | null;
   /** The Media's identity of the file that the name leads to; null: there is none, or it is no name of a file. */
   readonly identity: string | null;
+}
+
+/** The path in a name as QEMU reads it; null: it is none, but json:{…}, nbd://… or the like, or nothing at all. */
+export function pathIn(name: string): string | null {
+  const path = name.startsWith("file:") ? name.slice("file:".length) : name;
+  return path === "" || /^[^/]*:/.test(path) ? null : path;
 }
 
 /** A qcow2 image that can be served. */

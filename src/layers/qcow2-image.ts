@@ -3,7 +3,7 @@
 import type { Finding } from "../spec/finding.js";
 import { quote } from "../spec/place.js";
 import { exactBytes } from "./bytes.js";
-import type { NamedFile, Qcow2Image, SeenFile } from "./image.js";
+import { type NamedFile, pathIn, type Qcow2Image, type SeenFile } from "./image.js";
 import { baseOf } from "./instrument.js";
 import { type LayerInput, optionPath, type Shape } from "./kind.js";
 import { findingAt } from "./qcow2-options.js";
@@ -61,9 +61,20 @@ function foundFindings(input: Input, file: SeenFile, image: Qcow2Image): Finding
   const findings = [
     ...differences(input, file, image),
     ...sizeDifference(input, file, image),
-    ...backingFindings(input, file, image),
-    ...dataFileFindings(input, file, image),
+    ...namedFindings(input, file, "backing", image.backing),
+    ...namedFindings(input, file, "dataFile", image.dataFile),
   ];
+  const block = largestBlock(input);
+  if (image.clusterBytes < block) {
+    const clusters = exactBytes(image.clusterBytes);
+    findings.push(
+      findingAt(layer)(
+        "base",
+        "image-refused",
+        `the image ${quote(file.path)} has clusters of ${clusters}, less than a ${block}-byte block of "${layer.name}"`,
+      ),
+    );
+  }
   if (image.corrupt && written) {
     findings.push(
       findingAt(layer)("base", "image-refused", `the image ${quote(file.path)} is marked as corrupt`, {
@@ -73,6 +84,9 @@ function foundFindings(input: Input, file: SeenFile, image: Qcow2Image): Finding
   }
   return findings;
 }
+
+const largestBlock = ({ children }: Input) =>
+  Math.max(...children.map((child) => child.geometry.logicalBlockBytes));
 
 /** What is stated is what the image has. */
 function differences({ layer }: Input, { path }: SeenFile, image: Qcow2Image): Finding[] {
@@ -94,16 +108,13 @@ function differences({ layer }: Input, { path }: SeenFile, image: Qcow2Image): F
   });
 }
 
-function sizeDifference(
-  { layer, children, written }: Input,
-  { path }: SeenFile,
-  image: Qcow2Image,
-): Finding[] {
+function sizeDifference(input: Input, { path }: SeenFile, image: Qcow2Image): Finding[] {
+  const { layer, written } = input;
   const { size } = layer.options;
   const finding = findingAt(layer);
   const found = exactBytes(image.sizeBytes);
   if (size === null) {
-    const block = Math.max(...children.map((child) => child.geometry.logicalBlockBytes));
+    const block = largestBlock(input);
     if (image.sizeBytes % block === 0) return [];
     const message = `the disk in ${quote(path)} has ${found}, which is not a multiple of the ${block}-byte blocks of "${layer.name}"`;
     return [finding("base", "size-not-multiple", message)];
@@ -124,19 +135,8 @@ function sizeDifference(
 /** A name that a layer has in headers where it is no file: no program takes it for one by mistake. */
 const layerName = (layer: string) => `ublk-stack:${layer}`;
 
-/** QEMU's names that are no paths: json:{…}, nbd://…, and ours. */
-const isProtocol = (name: string) => /^[^/]*:/.test(name);
-
 function memberOf({ layer, children }: Input, option: "backing" | "dataFile"): Shape | undefined {
   return children.find((child) => child.name === layer.options[option]);
-}
-
-function backingFindings(input: Input, file: SeenFile, image: Qcow2Image): Finding[] {
-  return namedFindings(input, file, "backing", image.backing);
-}
-
-function dataFileFindings(input: Input, file: SeenFile, image: Qcow2Image): Finding[] {
-  return namedFindings(input, file, "dataFile", image.dataFile);
 }
 
 const WORDS = { backing: "backing", dataFile: "data file" } as const;
@@ -160,19 +160,21 @@ function namedFindings(
   }
   const { name, format } = named;
   if (member === undefined) {
+    const which = name === "" ? `a ${what} without a name` : `the ${what} ${quote(name)}`;
     return [
       {
         ...findingAt(layer)(
           option,
           "image-differs",
-          `the image ${quote(path)} has the ${what} ${quote(name)}, and "${layer.name}" names none`,
-          isProtocol(name) ? {} : { expected: exampleOf(option, name, format) },
+          `the image ${quote(path)} has ${which}, and "${layer.name}" names none`,
+          pathIn(name) === null ? {} : { expected: exampleOf(option, name, format) },
         ),
         path: optionPath(layer),
         at: "key",
       },
     ];
   }
+  if (name === "") return [];
   const wanted = member.file;
   if (wanted === null) {
     if (name === layerName(member.name)) return [];
@@ -181,7 +183,7 @@ function namedFindings(
       { expected: `an image whose ${what} is called ${layerName(member.name)}` },
     );
   }
-  if (isProtocol(name)) {
+  if (pathIn(name) === null) {
     return differs(
       `the image ${quote(path)} has the ${what} ${quote(name)}, which is no path of a file and is not followed`,
       { hint: `qemu-img rebase -u gives an image another name of its ${what}` },
