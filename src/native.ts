@@ -30,11 +30,41 @@ export interface UringProbe {
   readonly missing: readonly string[];
 }
 
+/** What the header of a qcow2 image says. Names come from the image, and are to be believed as little as it is. */
+export interface Qcow2Header {
+  readonly kind: "qcow2";
+  /** Of the guest's disk. Exact up to 8 PiB. */
+  readonly sizeBytes: number;
+  readonly version: 2 | 3;
+  readonly clusterBytes: number;
+  readonly refcountBits: number;
+  readonly extendedL2: boolean;
+  readonly compression: "zlib" | "zstd";
+  readonly backing: { readonly name: string; readonly format: string | null } | null;
+  /** null: none. Empty: the guest's data lie in another file, and the image does not say in which. */
+  readonly dataFile: string | null;
+  readonly dataFileRaw: boolean;
+  readonly snapshots: number;
+  /** Consistent ones: others are none. */
+  readonly bitmaps: number;
+  readonly dirty: boolean;
+  readonly corrupt: boolean;
+  readonly lazyRefcounts: boolean;
+}
+
+export type ImageHeader =
+  | Qcow2Header
+  /** It is qcow2, and cannot be served: the message says why, as a clause about "it". */
+  | { readonly kind: "refused"; readonly message: string }
+  /** The first and the last MiB are zeros, or the file is empty. */
+  | { readonly kind: "blank" }
+  | { readonly kind: "other" };
+
 /** What a rejected promise of the addon holds. */
 export interface NativeError extends Error {
   /** Name of the errno; ETIME: it did not end within the time given. */
   readonly code: string;
-  /** The command in the kernel's words, as ADD_DEV, or "open" for /dev/ublk-control. */
+  /** The command in the kernel's words, as ADD_DEV, "open" for /dev/ublk-control, or the system call on a file. */
   readonly op: string;
 }
 
@@ -63,6 +93,11 @@ export interface Native {
    * @returns its descriptor of /dev/fuse; what rejects has the code of its errno
    */
   fuseMount(path: string): Promise<number>;
+  /**
+   * What the file is, by its beginning. Opens nothing but `path`, which has to be a regular file or a block device, and
+   * takes no lock. Rejects with the errno: EISDIR for a folder, ENOTBLK for what is no medium.
+   */
+  imageHeader(path: string): Promise<ImageHeader>;
 }
 
 const built = (file: string) => fileURLToPath(new URL(`../native/build/Release/${file}`, import.meta.url));
