@@ -275,7 +275,12 @@ export const ERROR_GROUPS = {
       cure: "State what the image has, or leave it out: the message names both.",
       exit: 2,
     },
-    "not-blank": {
+    "image-corrupt": {
+      title: "An image contradicts itself, or is marked as corrupt",
+      cure: "`ublk-stack image check` and `qemu-img check` say what is wrong; `qemu-img check -r all` repairs. readOnly: true serves what can be read.",
+      exit: 2,
+    },
+    "image-foreign": {
       title: "An image would be made over something else",
       cure: "Name another file or device. If what it holds may go, say create: always and overwrite: true.",
       exit: 2,

@@ -9,6 +9,7 @@ import {
   mediaGeometry,
   notEmpty,
   PAGE_BYTES,
+  seenFile,
   statedSize,
   wholeBlocks,
 } from "./leaf.js";
@@ -116,12 +117,7 @@ export const file: LayerKind<"file"> = {
     ...(grows ? { grows: true } : {}),
   }),
   survivesReboot: () => true,
-  file: ({ layer, media }) => ({
-    path: layer.options.path,
-    format: "raw",
-    identity: media?.identity ?? null,
-    image: media?.image ?? null,
-  }),
+  file: seenFile,
   madeBytes: ({ params, sizeBytes }) => (params.grows === true ? 0 : sizeBytes),
   place: (layer) => `file:${layer.params.path}`,
 };

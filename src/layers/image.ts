@@ -43,7 +43,7 @@ export type ImageFacts =
   /** Empty, or zeros at its beginning and end; or not there. */
   | { readonly kind: "blank" };
 
-/** The one file that a layer is in. */
+/** The one file, or block device, that a layer is in. */
 export interface SeenFile {
   /** As the stack file says it. */
   readonly path: string;

@@ -25,7 +25,7 @@ export interface Shape {
   readonly geometry: Geometry;
   /** Whether the content is still there after a reboot. */
   readonly survivesReboot: boolean;
-  /** The one file that it is in, where a header could name it; null: it is made of more, or of something else. */
+  /** The one file or device that it is in, where a header could name it; null: it is made of more, or of memory. */
   readonly file: SeenFile | null;
 }
 

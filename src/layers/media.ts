@@ -6,9 +6,9 @@ export interface Media extends Geometry {
   exists: boolean;
   /** Bytes that can be addressed; 0 when it does not exist. */
   sizeBytes: number;
-  /** Of a file: equal for equal files. */
+  /** Equal for equal media, where somebody looked. */
   identity?: string;
-  /** What a file that a format stands on begins with. */
+  /** What media that a format stands on begin with. */
   image?: ImageFacts;
 }
 

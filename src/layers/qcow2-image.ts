@@ -30,7 +30,7 @@ export function imageFindings(input: Input): Finding[] {
         : [
             finding(
               "base",
-              "not-blank",
+              "image-foreign",
               `${quote(file.path)} holds no qcow2 image, and what it holds would be overwritten by one`,
             ),
           ];
@@ -77,7 +77,7 @@ function foundFindings(input: Input, file: SeenFile, image: Qcow2Image): Finding
   }
   if (image.corrupt && written) {
     findings.push(
-      findingAt(layer)("base", "image-refused", `the image ${quote(file.path)} is marked as corrupt`, {
+      findingAt(layer)("base", "image-corrupt", `the image ${quote(file.path)} is marked as corrupt`, {
         hint: "readOnly: true serves what can be read of it",
       }),
     );
@@ -177,7 +177,8 @@ function namedFindings(
   if (name === "") return [];
   const wanted = member.file;
   if (wanted === null) {
-    if (name === layerName(member.name)) return [];
+    // A file of memory has a path, too, that only its server knows: the server compares.
+    if (member.leaf || name === layerName(member.name)) return [];
     return differs(
       `the image ${quote(path)} has the ${what} ${quote(name)}, and not layer "${member.name}"`,
       { expected: `an image whose ${what} is called ${layerName(member.name)}` },

@@ -132,7 +132,7 @@ function sizeFindings({ layer, children }: Input, blockBytes: number): Finding[]
       return [finding("size", "missing-key", message, { expected: "the size of the disk" })];
     }
     if (base.file?.format === "raw") return [];
-    const message = `"${layer.name}" has no size: its base "${base.name}" is no file, whose image would tell`;
+    const message = `"${layer.name}" has no size: its base "${base.name}" is no file or block device, whose image would tell`;
     return [finding("size", "missing-key", message, { expected: "the size of the disk" })];
   }
   if (size % blockBytes !== 0) {

@@ -170,12 +170,13 @@ export class StackEffects {
     const runDir = deviceRunDir(paths, stack, device.name);
     const logFile = stackLog(paths, stack);
     await mkdir(runDir, { recursive: true, mode: 0o700 });
-    const { baseDir, leafPaths } = desired;
+    const { baseDir, leafPaths, table } = desired;
     const first = !existsSync(configFile(runDir));
     const input = {
       paths,
       stack,
       baseDir,
+      table,
       leafPaths,
       blank: [...this.#blank],
       ...(first ? FIRST_START : {}),

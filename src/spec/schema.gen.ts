@@ -1621,7 +1621,7 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
         },
         "size": {
           "$ref": "#/$defs/size",
-          "description": "Bytes of the disk that the image holds: a multiple of 512. Left out: as the image says; needed where it is made, or where base is no file. A larger size makes the disk grow.",
+          "description": "Bytes of the disk that the image holds: a multiple of 512. Left out: as the image says; needed where it is made, or where base is no file or block device. A larger size makes the disk grow.",
           "x-bytes": {
             "multipleOf": 512
           },

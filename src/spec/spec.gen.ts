@@ -700,7 +700,7 @@ export interface Qcow2Layer {
    */
   base: Member;
   /**
-   * Bytes of the disk that the image holds: a multiple of 512. Left out: as the image says; needed where it is made, or where base is no file. A larger size makes the disk grow.
+   * Bytes of the disk that the image holds: a multiple of 512. Left out: as the image says; needed where it is made, or where base is no file or block device. A larger size makes the disk grow.
    */
   size?: Size;
   /**

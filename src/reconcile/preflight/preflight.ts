@@ -71,8 +71,9 @@ export async function preflight(input: PreflightInput): Promise<Preflight> {
     findings.push(...view.findings, ...claimFindings(layer, claims.get(identity) ?? [], writable));
     if (view.media === undefined) continue;
     media.set(layer.name, view.media);
-    if (layer.type !== "file" || !withHeader.has(layer.name)) continue;
+    if (!withHeader.has(layer.name)) continue;
     const image = await imageOf(layer, view.media, resolve(baseDir, layer.options.path), read);
+    if (image === null) continue;
     if ("code" in image) findings.push(image);
     else media.set(layer.name, { ...view.media, image });
   }
@@ -104,13 +105,14 @@ export async function preflight(input: PreflightInput): Promise<Preflight> {
   };
 }
 
+/** @returns null where the leaf itself says that it is not there */
 async function imageOf(
-  layer: LayerSpecOf<"file">,
+  layer: PathLayer,
   { exists }: Media,
   path: string,
   read: ReadHeader,
-): Promise<ImageFacts | Finding> {
-  if (!exists) return { kind: "blank" };
+): Promise<ImageFacts | Finding | null> {
+  if (!exists) return layer.type === "file" && layer.options.create !== "never" ? { kind: "blank" } : null;
   const image = await imageAt(path, read);
   return image.kind === "unreadable" ? findingFor(layer)("permission-denied", image.message) : image;
 }
