@@ -40,7 +40,7 @@
       "type": "executable",
       "dependencies": ["data_plane"],
       "sources": ["server/main.cc"],
-      "libraries": ["-luring"],
+      "libraries": ["-luring", "-lz", "-lzstd"],
       "ldflags": ["-pthread", "-Wl,--gc-sections"],
       "ldflags!": ["-rdynamic"]
     },
@@ -50,7 +50,7 @@
       "sources": ["<!@(ls addon/*.cc)"],
       "include_dirs": ["<!@(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NODE_ADDON_API_CPP_EXCEPTIONS"],
-      "libraries": ["-luring"]
+      "libraries": ["-luring", "-lz", "-lzstd"]
     }
   ]
 }

@@ -250,6 +250,41 @@ export const ERROR_GROUPS = {
       cure: "Correct the path, or give the layer a size.",
       exit: 2,
     },
+    "no-fixed-size": {
+      title: "A file that grows is used where a size is needed",
+      cure: "State its size, or leave it to the format alone that stands on it.",
+      exit: 2,
+    },
+    "not-an-image": {
+      title: "There is no qcow2 image",
+      cure: "Name a qcow2 image, or a layer of type qcow2 on a file or disk. `qemu-img info` knows other formats.",
+      exit: 2,
+    },
+    "image-missing": {
+      title: "There is no image, and none is made",
+      cure: "Correct the path, or let the image be made: create: ifBlank, and a size.",
+      exit: 2,
+    },
+    "image-refused": {
+      title: "An image cannot be read or served",
+      cure: "The message says what stands in the way. `qemu-img check`, `qemu-img amend` and `qemu-img convert` mend or change images.",
+      exit: 2,
+    },
+    "image-differs": {
+      title: "An image is not what the spec says",
+      cure: "State what the image has, or leave it out: the message names both.",
+      exit: 2,
+    },
+    "image-corrupt": {
+      title: "An image contradicts itself, or is marked as corrupt",
+      cure: "`ublk-stack image check` and `qemu-img check` say what is wrong; `qemu-img check -r all` repairs. readOnly: true serves what can be read.",
+      exit: 2,
+    },
+    "image-foreign": {
+      title: "An image would be made over something else",
+      cure: "Name another file or device. If what it holds may go, say create: always and overwrite: true.",
+      exit: 2,
+    },
     "file-too-small": {
       title: "A file or device is smaller than the spec says",
       cure: "Lower the size, or make the file larger first (truncate -s). Files are never resized silently.",

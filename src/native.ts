@@ -30,11 +30,110 @@ export interface UringProbe {
   readonly missing: readonly string[];
 }
 
+/** What the header of a qcow2 image says. Names come from the image, and are to be believed as little as it is. */
+export interface Qcow2Header {
+  readonly kind: "qcow2";
+  /** Of the guest's disk. Exact up to 8 PiB. */
+  readonly sizeBytes: number;
+  readonly version: 2 | 3;
+  readonly clusterBytes: number;
+  readonly refcountBits: number;
+  readonly extendedL2: boolean;
+  readonly compression: "zlib" | "zstd";
+  readonly backing: { readonly name: string; readonly format: string | null } | null;
+  /** null: none. Empty: the guest's data lie in another file, and the image does not say in which. */
+  readonly dataFile: string | null;
+  readonly dataFileRaw: boolean;
+  readonly snapshots: number;
+  /** Consistent ones: others are none. */
+  readonly bitmaps: number;
+  readonly dirty: boolean;
+  readonly corrupt: boolean;
+  readonly lazyRefcounts: boolean;
+}
+
+export type ImageHeader =
+  | Qcow2Header
+  /** It is qcow2, and cannot be served: the message says why, as a clause about "it". */
+  | { readonly kind: "refused"; readonly message: string }
+  /** The first and the last MiB are zeros, or the file is empty. */
+  | { readonly kind: "blank" }
+  | { readonly kind: "other" };
+
+/** An open image, until imageClose() or the end of the process. */
+export interface ImageHandle {
+  readonly opaque: unique symbol;
+}
+
+export interface OpenImage {
+  readonly handle: ImageHandle;
+  readonly header: ImageHeader;
+  /** Somebody writes to it. Else nobody of QEMU's or ours can, until it is closed. */
+  readonly inUse: boolean;
+  readonly fileBytes: number;
+  /** What the file takes up on its own disk. */
+  readonly diskBytes: number;
+}
+
+export interface ImageSnapshot {
+  readonly id: string;
+  readonly name: string;
+  /** Of the guest's disk. */
+  readonly sizeBytes: number;
+  readonly vmStateBytes: number;
+  /** Since 1970. */
+  readonly seconds: number;
+  readonly nanoseconds: number;
+  /** How long the guest had run. */
+  readonly guestSeconds: number;
+  readonly guestNanoseconds: number;
+  /** Instructions that the guest had run; null where they were not counted. */
+  readonly icount: number | null;
+}
+
+export interface ImageBitmap {
+  readonly name: string;
+  readonly granularityBytes: number;
+  /** It was not saved well, and may be outdated. */
+  readonly inUse: boolean;
+  /** Writes are to be recorded in it. */
+  readonly auto: boolean;
+}
+
+export interface ImageDetails {
+  readonly snapshots: readonly ImageSnapshot[];
+  readonly bitmaps: readonly ImageBitmap[];
+  /** Why a table of them cannot be read, as clauses about "it". */
+  readonly refusals: readonly string[];
+}
+
+export interface ImageCheck {
+  readonly corruptions: number;
+  readonly leaks: number;
+  readonly totalClusters: number;
+  readonly allocatedClusters: number;
+  readonly compressedClusters: number;
+  readonly fragmentedClusters: number;
+  /** Behind the last cluster in use. */
+  readonly imageEndBytes: number;
+  /** The first thousand. */
+  readonly findings: readonly { readonly kind: "corruption" | "leak"; readonly message: string }[];
+}
+
+/** A part of the guest's disk that is of one kind. */
+export interface ImageRun {
+  readonly start: number;
+  readonly length: number;
+  readonly kind: "unallocated" | "zeros" | "data" | "compressed" | "bad";
+  /** Bytes into the file that has the data; null where there is no such place. */
+  readonly offset: number | null;
+}
+
 /** What a rejected promise of the addon holds. */
 export interface NativeError extends Error {
   /** Name of the errno; ETIME: it did not end within the time given. */
   readonly code: string;
-  /** The command in the kernel's words, as ADD_DEV, or "open" for /dev/ublk-control. */
+  /** The command in the kernel's words, as ADD_DEV, "open" for /dev/ublk-control, or the system call on a file. */
   readonly op: string;
 }
 
@@ -63,6 +162,27 @@ export interface Native {
    * @returns its descriptor of /dev/fuse; what rejects has the code of its errno
    */
   fuseMount(path: string): Promise<number>;
+  /**
+   * What the file is, by its beginning. Opens nothing but `path`, which has to be a regular file or a block device, and
+   * takes no lock. Rejects with the errno: EISDIR for a folder, ENOTBLK for what is no medium.
+   */
+  imageHeader(path: string): Promise<ImageHeader>;
+  /** The same, and keeps the file open. Rejects as imageHeader() does. */
+  imageOpen(path: string): Promise<OpenImage>;
+  imageClose(image: ImageHandle): void;
+  /** Of an image whose header is of kind qcow2, as the following. */
+  imageDetails(image: ImageHandle): Promise<ImageDetails>;
+  /** @param stop one word; rejects with ECANCELED soon after it was set to something else than 0 */
+  imageCheck(image: ImageHandle, stop: Int32Array): Promise<ImageCheck>;
+  /**
+   * A part of the guest's disk, from an offset on, in order and without a gap.
+   * @returns next: where the next part begins; sizeBytes at the end
+   */
+  imageMap(
+    image: ImageHandle,
+    from: number,
+    stop: Int32Array,
+  ): Promise<{ readonly runs: readonly ImageRun[]; readonly next: number }>;
 }
 
 const built = (file: string) => fileURLToPath(new URL(`../native/build/Release/${file}`, import.meta.url));

@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include "addon/fuse.h"
+#include "addon/image.h"
 #include "addon/map.h"
 #include "addon/ublk.h"
 #include "addon/uring_probe.h"
@@ -20,6 +21,12 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
         {"uringProbe", us::addon::uring_probe},
         {"map", us::addon::map},
         {"fuseMount", us::addon::fuse_mount},
+        {"imageHeader", us::addon::image_header},
+        {"imageOpen", us::addon::image_open},
+        {"imageClose", us::addon::image_close},
+        {"imageDetails", us::addon::image_details},
+        {"imageCheck", us::addon::image_check},
+        {"imageMap", us::addon::image_map},
     };
     for (const auto &[name, function] : functions)
         exports.Set(name, Napi::Function::New(env, function, name));

@@ -10,6 +10,7 @@
 #include <system_error>
 #include <utility>
 
+#include "addon/image_file.h"
 #include "frontends/ublk/control.h"
 
 namespace us::addon {
@@ -45,6 +46,8 @@ template <typename Work, typename Convert> class PromiseWorker : public Napi::As
         try {
             result_.emplace(work_());
         } catch (const ublk::ControlError &error) {
+            failure_ = Failure::of(error, error.op);
+        } catch (const FileError &error) {
             failure_ = Failure::of(error, error.op);
         } catch (const std::system_error &error) {
             failure_ = Failure::of(error, "io_uring");

@@ -153,7 +153,7 @@ function layersBelow(
       readOnly: usage.readOnly(name) || !written.has(name),
       children: children(name).flatMap((child) => index.get(child) ?? []),
       geometry: { ...shape.geometry },
-      params: opened(name) ? { device: name } : kindOf(layer).params(layer),
+      params: opened(name) ? { device: name } : kindOf(layer).params(layer, usage.grows(name)),
     };
   });
   return { layers, opens: order.filter(opened).sort(byName) };

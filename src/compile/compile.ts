@@ -24,7 +24,7 @@ export interface Compiled {
   table: Table | null;
   /** Errors and warnings, addressed by the place in the document. */
   findings: Finding[];
-  /** Used leaves whose size only their media tell, and nobody looked at them. */
+  /** Used layers whose size only their media tell, and nobody looked at them. */
   unsized: string[];
 }
 
@@ -38,7 +38,7 @@ export const ANY_WORLD: World = { media: new Map(), host: { ublk: true, cpus: 1 
  */
 export function compile(spec: StackSpec, { media, host }: World): Compiled {
   const usage = usageOf(spec);
-  const { shapes, findings: solving } = solve(spec, media);
+  const { shapes, findings: solving } = solve(spec, media, usage);
   const placement = place(spec, usage, host);
   const findings = [...solving, ...placement.findings, ...sharedSocket(placement), ...samePlace(spec, usage)];
 
@@ -47,7 +47,9 @@ export function compile(spec: StackSpec, { media, host }: World): Compiled {
   for (const [name, { sizeBytes, geometry }] of shapes) {
     if (sizeBytes !== null) solved.set(name, { sizeBytes, geometry });
   }
-  const unsized = usage.used.filter((name) => !solved.has(name) && usage.children(name).length === 0);
+  const unsized = usage.used.filter(
+    (name) => !solved.has(name) && usage.children(name).every((child) => solved.has(child)),
+  );
   if (unsized.length > 0) return { table: null, findings, unsized };
 
   const devices = assemble({ spec, usage, placement, shapes: solved, host });
@@ -66,7 +68,12 @@ function samePlace(spec: StackSpec, usage: Usage): Finding[] {
   return [...usage.used].reverse().flatMap((name): Finding[] => {
     const layer = layerOf(spec, name);
     const kind = kindOf(layer);
-    const where = kind.place({ name, type: layer.type, sizeBytes: 0, params: kind.params(layer) });
+    const where = kind.place({
+      name,
+      type: layer.type,
+      sizeBytes: 0,
+      params: kind.params(layer, usage.grows(name)),
+    });
     if (where === null) return [];
     const owner = owners.get(where);
     if (owner === undefined) {

@@ -46,6 +46,8 @@ const paramFacts = (params: Params): string[] =>
   Object.entries(params).flatMap(([key, value]) => {
     if (key === "path") return [plain(String(value))];
     if (key === "device") return [`device ${value}`];
+    // What it comes to at most is its size.
+    if (key === "grows") return [];
     if (key.endsWith("Bytes") && typeof value === "number") {
       return [`${key.slice(0, -"Bytes".length)} ${exactBytes(value)}`];
     }
@@ -53,26 +55,27 @@ const paramFacts = (params: Params): string[] =>
   });
 
 const facts = (sizeBytes: number | null, params: Params, readOnly: boolean): string[] => [
-  ...(sizeBytes === null ? [] : [exactBytes(sizeBytes)]),
+  ...(sizeBytes === null ? [] : [`${params.grows === true ? "up to " : ""}${exactBytes(sizeBytes)}`]),
   ...paramFacts(params),
   ...(readOnly ? ["read-only"] : []),
 ];
 
 /** What the file says: every layer that an export needs, and those that nothing uses. */
 export function graphOfSpec(spec: StackSpec): Graph {
-  const { used } = usageOf(spec);
+  const { used, grows } = usageOf(spec);
   const unused = [...spec.layers.keys()].filter((name) => !used.includes(name));
   const nodes = [...used, ...unused].flatMap((name): GraphNode[] => {
     const layer = spec.layers.get(name);
     if (layer === undefined) return [];
     const kind = kindOf(layer);
-    const stated = "size" in layer.options ? layer.options.size : null;
+    const most = "sizeMax" in layer.options ? layer.options.sizeMax : null;
+    const stated = "size" in layer.options ? (layer.options.size ?? most) : null;
     return [
       {
         id: name,
         name,
         type: layer.type,
-        facts: facts(stated, kind.params(layer), layer.readOnly),
+        facts: facts(stated, kind.params(layer, grows(name)), layer.readOnly),
         children: [...kind.children(layer)],
         device: null,
       },

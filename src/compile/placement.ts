@@ -103,7 +103,8 @@ function cutsOf(
   exports: readonly PlacedExport[],
   usage: Usage,
 ): ReadonlySet<string> {
-  if (compose === "layered") return new Set([...usage.used].sort(byName));
+  // What grows has no size that a device could show: it stays with the format above.
+  if (compose === "layered") return new Set(usage.used.filter((name) => !usage.grows(name)).sort(byName));
   const on = (frontend: "ublk" | "nbd") =>
     exports.filter((entry) => entry.frontend === frontend).map((entry) => entry.spec.layer);
   const roots = on("ublk");

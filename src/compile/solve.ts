@@ -9,7 +9,7 @@ import { kindOf } from "../layers/registry.js";
 import { type Finding, hasErrors } from "../spec/finding.js";
 import type { LayerSpec, StackSpec } from "../spec/stack-spec.js";
 import type { MediaByLayer } from "./media.js";
-import { layerOf } from "./usage.js";
+import { layerOf, type Usage } from "./usage.js";
 
 export interface Solution {
   /** By layer name, for every layer of the spec. */
@@ -18,7 +18,7 @@ export interface Solution {
 }
 
 /** @returns shapes of all layers, also of those that nothing uses: their mistakes are worth knowing too */
-export function solve(spec: StackSpec, media: MediaByLayer): Solution {
+export function solve(spec: StackSpec, media: MediaByLayer, usage: Usage): Solution {
   const shapes = new Map<string, Shape>();
   const findings: Finding[] = [];
 
@@ -27,8 +27,14 @@ export function solve(spec: StackSpec, media: MediaByLayer): Solution {
     if (known !== undefined) return known;
     const layer = layerOf(spec, name);
     const kind = kindOf(layer);
-    const input = { layer, children: kind.children(layer).map(shapeOf), media: media.get(name) };
-    const own = kind.check(input);
+    const input = {
+      layer,
+      children: kind.children(layer).map(shapeOf),
+      media: media.get(name),
+      grows: usage.grows(name),
+      written: !usage.readOnly(name),
+    };
+    const own = [...kind.check(input), ...(input.grows ? growthFindings(layer, usage.needsSize(name)) : [])];
     const size = kind.sizeBytes(input);
     if (!hasErrors(own)) own.push(...sizeFindings(layer, size));
     findings.push(...own);
@@ -38,6 +44,7 @@ export function solve(spec: StackSpec, media: MediaByLayer): Solution {
       sizeBytes: hasErrors(own) ? null : size,
       geometry: kind.geometry(input),
       survivesReboot: kind.survivesReboot(input.children),
+      file: kind.file?.(input) ?? null,
     };
     shapes.set(name, shape);
     return shape;
@@ -61,6 +68,18 @@ function sizeFindings(layer: LayerSpec, size: number | null): Finding[] {
           : `layer "${layer.name}" would be larger than 8 PiB`,
     },
   ];
+}
+
+/** What grows has no size for anybody but the format that it grows under. */
+function growthFindings(layer: LayerSpec, users: readonly string[]): Finding[] {
+  return users.map((user) => ({
+    path: optionPath(layer),
+    at: "key",
+    code: "no-fixed-size",
+    severity: "error",
+    message: `layer "${layer.name}" says no size and grows under a format, and ${user} needs one`,
+    expected: "a size, or no other use",
+  }));
 }
 
 /** A layer whose size and geometry are known for sure. */

@@ -13,6 +13,10 @@ export interface Usage {
   written(layer: string): readonly string[];
   /** Whether no write ever reaches the layer: it says so, a member does, or everything above it is read-only. */
   readOnly(layer: string): boolean;
+  /** Whether it may have any length: a format stands on it, and it says no size. */
+  grows(layer: string): boolean;
+  /** Of a layer that grows: those who use it and need a size, in words. */
+  needsSize(layer: string): readonly string[];
 }
 
 /** The layer of that name. @throws RangeError when there is none: a StackSpec names only layers that exist */
@@ -53,9 +57,25 @@ export function usageOf(spec: StackSpec): Usage {
     if (layerOf(spec, name).readOnly || nobodyWrites) readOnly.add(name);
   }
 
+  const grown = (parent: LayerSpec): readonly string[] => kindOf(parent).grows?.(parent) ?? [];
+  const growing = new Set(
+    [...spec.layers.values()].flatMap(grown).filter((name) => {
+      const layer = layerOf(spec, name);
+      return kindOf(layer).growable?.(layer) === true;
+    }),
+  );
+  const needsSize = (name: string): string[] => [
+    ...[...spec.layers.values()]
+      .filter((parent) => children(parent.name).includes(name) && !grown(parent).includes(name))
+      .map((parent) => `layer "${parent.name}"`),
+    ...exports.filter((entry) => entry.layer === name).map((entry) => `export "${entry.name}"`),
+  ];
+
   return {
     used,
     children,
+    grows: (name) => growing.has(name),
+    needsSize,
     written,
     parents: (name) => parents.get(name) ?? [],
     readOnly: (name) => readOnly.has(name),

@@ -1,6 +1,14 @@
 import { quote } from "../spec/place.js";
 import { type LayerKind, optionPath } from "./kind.js";
-import { blockFits, idealGeometry, leafAnswers, mediaGeometry, notEmpty, statedSize } from "./leaf.js";
+import {
+  blockFits,
+  idealGeometry,
+  leafAnswers,
+  mediaGeometry,
+  notEmpty,
+  seenFile,
+  statedSize,
+} from "./leaf.js";
 
 /**
  * block: a block device of the host, opened exclusively where it is written.
@@ -40,6 +48,7 @@ export const block: LayerKind<"block"> = {
 
   params: (layer) => ({ path: layer.options.path, direct: layer.options.direct }),
   survivesReboot: () => true,
+  file: seenFile,
   place: (layer) =>
     layer.params.device === undefined ? `block:${layer.params.path}` : `device:${layer.params.device}`,
 };

@@ -1,13 +1,15 @@
 import type { Finding } from "../spec/finding.js";
 import { quote } from "../spec/place.js";
+import { exactBytes } from "./bytes.js";
 import { DEFAULT_MAX_DISCARD_BYTES, type Geometry, settle } from "./geometry.js";
-import { type LayerKind, optionPath } from "./kind.js";
+import { type LayerInput, type LayerKind, optionPath } from "./kind.js";
 import {
   blockFits,
   leafAnswers,
   mediaGeometry,
   notEmpty,
   PAGE_BYTES,
+  seenFile,
   statedSize,
   wholeBlocks,
 } from "./leaf.js";
@@ -28,17 +30,43 @@ function unseenGeometry(blockSize: number): Geometry {
   }).geometry;
 }
 
+/** What nobody bounds is far beyond every file system of today, and offsets in it are exact. */
+const SIZE_MAX_BYTES = 2 ** 52;
+
+/** A bound is for files that grow, and holds for what is there already. */
+function growth({ layer, media, grows }: LayerInput<"file">): Finding[] {
+  const { path, size, sizeMax } = layer.options;
+  const finding = (code: Finding["code"], message: string, expected: string): Finding[] => [
+    { path: optionPath(layer, "sizeMax"), at: "value", code, severity: "error", message, expected },
+  ];
+  if (sizeMax === null) return [];
+  if (!grows) {
+    const why = size === null ? "no format such as qcow2 stands on it" : "its size is stated";
+    return finding("unused-option", `file layer "${layer.name}" does not grow: ${why}`, "no sizeMax");
+  }
+  if (media === undefined || media.sizeBytes <= sizeMax) return [];
+  return finding(
+    "size-differs",
+    `${quote(path)} of layer "${layer.name}" has ${exactBytes(media.sizeBytes)} already`,
+    `at least ${exactBytes(media.sizeBytes)}`,
+  );
+}
+
 /** file: a regular file, byte for byte. */
 export const file: LayerKind<"file"> = {
   ...leafAnswers,
   creatable: true,
   type: "file",
 
-  check({ layer, media }) {
-    if (media === undefined) return [];
+  growable: ({ options }) => options.size === null,
+
+  check(input) {
+    const { layer, media, grows } = input;
+    const findings = growth(input);
+    if (media === undefined) return findings;
     const { path, size, blockSize, direct, create } = layer.options;
-    const findings: Finding[] = [...statedSize(layer, media, "warning"), ...blockFits(layer, path, media)];
-    if (size === null) {
+    findings.push(...statedSize(layer, media, "warning"), ...blockFits(layer, path, media));
+    if (size === null && !grows) {
       findings.push(...wholeBlocks(layer, path, media, blockSize), ...notEmpty(layer, path, media));
     }
     if (!media.exists && create === "never") {
@@ -49,7 +77,7 @@ export const file: LayerKind<"file"> = {
         severity: "error",
         message: `file ${quote(path)} of layer "${layer.name}" does not exist, and create: never forbids to make it`,
       });
-    } else if (!media.exists && size === null) {
+    } else if (!media.exists && size === null && !grows) {
       findings.push({
         path: optionPath(layer, "path"),
         at: "value",
@@ -72,8 +100,9 @@ export const file: LayerKind<"file"> = {
     return findings;
   },
 
-  sizeBytes({ layer, media }) {
+  sizeBytes({ layer, media, grows }) {
     if (layer.options.size !== null) return layer.options.size;
+    if (grows) return layer.options.sizeMax ?? SIZE_MAX_BYTES;
     return media?.exists ? media.sizeBytes : null;
   },
 
@@ -82,7 +111,13 @@ export const file: LayerKind<"file"> = {
     return media === undefined ? unseenGeometry(blockSize) : mediaGeometry(media, blockSize);
   },
 
-  params: (layer) => ({ path: layer.options.path, direct: layer.options.direct }),
+  params: ({ options }, grows) => ({
+    path: options.path,
+    direct: options.direct,
+    ...(grows ? { grows: true } : {}),
+  }),
   survivesReboot: () => true,
+  file: seenFile,
+  madeBytes: ({ params, sizeBytes }) => (params.grows === true ? 0 : sizeBytes),
   place: (layer) => `file:${layer.params.path}`,
 };

@@ -9,6 +9,7 @@
 import type { DocPath, Finding } from "../spec/finding.js";
 import type { LayerSpecOf, LayerType } from "../spec/stack-spec.js";
 import type { Geometry } from "./geometry.js";
+import type { SeenFile } from "./image.js";
 import type { Media } from "./media.js";
 
 /** What a layer's target needs, by the names of its own page in docs; sizes in bytes. */
@@ -24,6 +25,8 @@ export interface Shape {
   readonly geometry: Geometry;
   /** Whether the content is still there after a reboot. */
   readonly survivesReboot: boolean;
+  /** The one file or device that it is in, where a header could name it; null: it is made of more, or of memory. */
+  readonly file: SeenFile | null;
 }
 
 /** One layer with what the compiler knows about its surroundings. */
@@ -33,6 +36,10 @@ export interface LayerInput<T extends LayerType> {
   readonly children: readonly Shape[];
   /** A leaf's media, when somebody looked. */
   readonly media: Media | undefined;
+  /** Whether it may have any length: it is under a format, and could, as `growable` says. */
+  readonly grows: boolean;
+  /** Whether anybody writes to it. */
+  readonly written: boolean;
 }
 
 /** A layer of a table, as far as the planner's questions need it; a TableLayer is one. */
@@ -64,18 +71,28 @@ export interface LayerKind<T extends LayerType> {
   children(layer: LayerSpecOf<T>): readonly string[];
   /** Those of them that it never writes to, whatever is written to it; left out: none. */
   onlyReads?(layer: LayerSpecOf<T>): readonly string[];
+  /** Of a format: those of them that may have any length, and grow. */
+  grows?(layer: LayerSpecOf<T>): readonly string[];
+  /** Of a format: those of them that begin with a header of it, or might by mistake. */
+  headers?(layer: LayerSpecOf<T>): readonly string[];
+  /** Whether it can grow under a format, as it says no size; left out: never. */
+  growable?(layer: LayerSpecOf<T>): boolean;
   /** What is wrong with this layer on these children and media, and what is merely unwise. */
   check(input: LayerInput<T>): Finding[];
   /** Bytes; null when it cannot be known before the media are looked at. Never negative, maybe 0 on a bad layer. */
   sizeBytes(input: LayerInput<T>): number | null;
   geometry(input: LayerInput<T>): Geometry;
-  params(layer: LayerSpecOf<T>): Params;
+  /** @param grows as in LayerInput */
+  params(layer: LayerSpecOf<T>, grows: boolean): Params;
   /** Names of params that may change while IO runs: the server is told, and nothing restarts. */
   readonly adjustable: readonly string[];
   survivesReboot(children: readonly Shape[]): boolean;
+  /** See Shape; left out: none. */
+  file?(input: LayerInput<T>): SeenFile | null;
 
-  /** Whether missing media are made by an apply: an empty file of the layer's size. */
+  /** Whether missing media are made by an apply: an empty file of the layer's size, or as madeBytes() says. */
   readonly creatable: boolean;
+  madeBytes?(layer: PlacedLayer): number;
   /** A leaf's media as text, equal for equal media; null for a layer that keeps no bytes itself. */
   place(layer: PlacedLayer): string | null;
   /**

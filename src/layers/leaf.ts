@@ -5,7 +5,8 @@ import { quote } from "../spec/place.js";
 import type { LayerSpecOf, LayerType } from "../spec/stack-spec.js";
 import { exactBytes } from "./bytes.js";
 import { DEFAULT_MAX_DISCARD_BYTES, type Geometry, MAX_LOGICAL_BLOCK_BYTES, settle } from "./geometry.js";
-import { type Content, type LayerKind, optionPath } from "./kind.js";
+import type { SeenFile } from "./image.js";
+import { type Content, type LayerInput, type LayerKind, optionPath } from "./kind.js";
 import type { Media } from "./media.js";
 
 /** The page of every machine we run on, and the block of nearly every file system. */
@@ -44,6 +45,12 @@ export function mediaGeometry(media: Media, logicalBlockBytes: number): Geometry
     fua: media.fua && media.volatileCache,
     rotational: media.rotational,
   }).geometry;
+}
+
+/** A leaf on a path, as a header would name it. */
+export function seenFile({ layer, media }: LayerInput<"file"> | LayerInput<"block">): SeenFile {
+  const { identity = null, image = null } = media ?? {};
+  return { path: layer.options.path, format: "raw", identity, image };
 }
 
 /** A size that is stated is the size that is served: media that are shorter cannot, and a longer tail lies idle. */

@@ -15,6 +15,7 @@ import { memory } from "./memory.js";
 import { mirror } from "./mirror.js";
 import { nullLayer } from "./null.js";
 import { partition } from "./partition.js";
+import { qcow2 } from "./qcow2.js";
 import { readonlyLayer } from "./readonly.js";
 import { stripe } from "./stripe.js";
 import { throttle } from "./throttle.js";
@@ -38,6 +39,7 @@ const KINDS: { readonly [T in LayerType]: LayerKind<T> } = {
   flakey,
   cow,
   logwrites,
+  qcow2,
 };
 
 /** Every layer type that there is, in the order of the documentation. */

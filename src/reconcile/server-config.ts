@@ -3,8 +3,9 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import type { Device } from "../compile/table.js";
+import type { Device, Table } from "../compile/table.js";
 import { StackError } from "../errors.js";
+import { type ImageName, imageNames } from "./image-names.js";
 import { deviceRunDir, nbdSocket, type Paths, stackLog, stackStateDir } from "./paths.js";
 import { readJson } from "./state-file.js";
 
@@ -17,6 +18,8 @@ export interface ServerConfig {
     readonly logFile: string;
     /** Absolute paths of leaves and traces by layer name. */
     readonly paths: Readonly<Record<string, string>>;
+    /** How headers of images name the layers that other devices of the stack serve. */
+    readonly imageNames: Readonly<Record<string, ImageName>>;
     readonly nbdSocket?: string;
     readonly tcp?: string;
     /** 16 hex digits, see ownerTag. */
@@ -34,6 +37,8 @@ export interface ConfigInput {
   readonly paths: Paths;
   readonly stack: string;
   readonly baseDir: string;
+  /** All devices of the stack. */
+  readonly table: Table;
   /** Absolute paths of files, block devices, memory files and traces by layer name. */
   readonly leafPaths: Readonly<Record<string, string>>;
   readonly blank: readonly string[];
@@ -73,6 +78,7 @@ export function serverConfig(
       stateDir: stackStateDir(paths, stack),
       logFile: stackLog(paths, stack),
       paths: Object.fromEntries(leaves),
+      imageNames: imageNames(device, input.table, input.leafPaths),
       ...(nbd === null
         ? {}
         : { nbdSocket: nbd.socket === null ? nbdSocket(paths, stack) : resolve(baseDir, nbd.socket) }),

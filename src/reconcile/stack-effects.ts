@@ -8,6 +8,7 @@ import { mkdir, readdir, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Device, Table } from "../compile/table.js";
 import { StackError } from "../errors.js";
+import { kindOfType } from "../layers/registry.js";
 import { adjustServer } from "./adjust.js";
 import type { Channels } from "./channels.js";
 import type { Driver } from "./driver.js";
@@ -79,16 +80,17 @@ export class StackEffects {
       const path = desired.leafPaths[name];
       if (layer === undefined || path === undefined)
         throw new StackError("internal", `no path for layer "${name}"`);
+      const bytes = kindOfType(layer.type).madeBytes?.(layer) ?? layer.sizeBytes;
       report({
         device: null,
         layer: name,
         phase: "creating",
-        message: `making ${path}, ${layer.sizeBytes} bytes`,
+        message: `making ${path}, ${bytes} bytes`,
       });
       if (path === memoryFile(paths, stack, name)) {
-        await createMemoryFile(paths.memoryDir, path, layer.sizeBytes);
+        await createMemoryFile(paths.memoryDir, path, bytes);
       } else {
-        await createSparseFile(path, layer.sizeBytes);
+        await createSparseFile(path, bytes);
         await onCreated(path);
       }
       this.#blank.add(name);
@@ -168,12 +170,13 @@ export class StackEffects {
     const runDir = deviceRunDir(paths, stack, device.name);
     const logFile = stackLog(paths, stack);
     await mkdir(runDir, { recursive: true, mode: 0o700 });
-    const { baseDir, leafPaths } = desired;
+    const { baseDir, leafPaths, table } = desired;
     const first = !existsSync(configFile(runDir));
     const input = {
       paths,
       stack,
       baseDir,
+      table,
       leafPaths,
       blank: [...this.#blank],
       ...(first ? FIRST_START : {}),

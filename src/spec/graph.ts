@@ -70,7 +70,7 @@ export function readGraph(value: unknown): Graph {
 }
 
 /** Options that name one layer, in the order in which the layers are members. */
-export const SINGLE_MEMBERS = ["base", "overlay", "log"] as const;
+export const SINGLE_MEMBERS = ["base", "overlay", "log", "backing", "dataFile"] as const;
 
 const DEFINITIONS = STACK_SCHEMA.$defs as Readonly<
   Record<string, { readonly properties?: Readonly<Record<string, { readonly "x-access"?: string }>> }>

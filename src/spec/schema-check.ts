@@ -12,6 +12,7 @@ import type { Size, StackDocument } from "./spec.gen.js";
 interface ByteRules {
   /** Bytes. */
   minimum?: number;
+  maximum?: number;
   powerOfTwo?: boolean;
   /** Bytes, or the option beside this one that holds them. */
   multipleOf?: number | string;
@@ -19,7 +20,7 @@ interface ByteRules {
 
 /** A rule that a size breaks, as x-bytes reports it: the error's params. */
 export interface BrokenByteRule {
-  rule: "size" | "minimum" | "powerOfTwo" | "multipleOf";
+  rule: "size" | "minimum" | "maximum" | "powerOfTwo" | "multipleOf";
   /** What would have been right. */
   expected: string;
   /** The nearest valid size. */
@@ -37,9 +38,12 @@ function brokenByteRule(
     const tooLarge = typeof size === "string" && /^[1-9][0-9]*[KMGT]iB$/.test(size);
     return tooLarge ? { rule: "size", expected: "less than 8192TiB", suggestion: null } : null;
   }
-  const { minimum, powerOfTwo, multipleOf } = rules;
+  const { minimum, maximum, powerOfTwo, multipleOf } = rules;
   if (minimum !== undefined && bytes < minimum) {
     return { rule: "minimum", expected: `at least ${formatSize(minimum)}`, suggestion: formatSize(minimum) };
+  }
+  if (maximum !== undefined && bytes > maximum) {
+    return { rule: "maximum", expected: `at most ${formatSize(maximum)}`, suggestion: formatSize(maximum) };
   }
   if (powerOfTwo && !Number.isInteger(Math.log2(bytes))) {
     const floor = minimum === undefined ? "" : `, at least ${formatSize(minimum)}`;

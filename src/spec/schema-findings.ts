@@ -301,6 +301,7 @@ function outOfRange({ value, schema, path }: Context): Said[] {
 const BYTE_RULE_CODES = {
   size: "bad-size",
   minimum: "out-of-range",
+  maximum: "out-of-range",
   powerOfTwo: "not-power-of-two",
   multipleOf: "size-not-multiple",
 } as const satisfies Record<BrokenByteRule["rule"], ErrorCode>;

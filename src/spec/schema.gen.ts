@@ -540,7 +540,7 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
         },
         "file": {
           "$ref": "#/$defs/fileLayer",
-          "description": "A regular file. It is created, sparse, if it is missing and a size is given."
+          "description": "A regular file. It is created, sparse, if it is missing and a size is given or a format above it needs none."
         },
         "flakey": {
           "$ref": "#/$defs/flakeyLayer",
@@ -569,6 +569,10 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
         "partition": {
           "$ref": "#/$defs/partitionLayer",
           "description": "A range of bytes of another layer, as device mapper's linear over a part of a device."
+        },
+        "qcow2": {
+          "$ref": "#/$defs/qcow2Layer",
+          "description": "A disk in a qcow2 image, QEMU's format: it takes up what was written to it, may lie over another disk that is only read (backing), and is made if there is none. What is stated and differs from an existing image is refused."
         },
         "readonly": {
           "$ref": "#/$defs/readonlyLayer",
@@ -651,6 +655,11 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
         {
           "required": [
             "partition"
+          ]
+        },
+        {
+          "required": [
+            "qcow2"
           ]
         },
         {
@@ -1228,7 +1237,7 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
     },
     "fileLayer": {
       "title": "FileLayer",
-      "description": "A regular file. It is created, sparse, if it is missing and a size is given.",
+      "description": "A regular file. It is created, sparse, if it is missing and a size is given or a format above it needs none.",
       "type": "object",
       "required": [
         "path"
@@ -1244,12 +1253,22 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
         },
         "size": {
           "$ref": "#/$defs/size",
-          "description": "Bytes of the file that the layer uses, from its start. Left out: all of it, and the file must exist.",
+          "description": "Bytes of the file that the layer uses, from its start. Left out: all of it, and the file must exist; or under a format such as qcow2: it may have any length, is made empty, and grows.",
           "x-bytes": {
             "multipleOf": "blockSize"
           },
           "examples": [
             "256MiB"
+          ]
+        },
+        "sizeMax": {
+          "$ref": "#/$defs/size",
+          "description": "For a file that grows under a format: the most that it may come to. Left out: as much as the file system takes.",
+          "x-bytes": {
+            "multipleOf": "blockSize"
+          },
+          "examples": [
+            "20GiB"
           ]
         },
         "direct": {
@@ -1263,7 +1282,7 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
           "default": 512
         },
         "create": {
-          "description": "What to do when the file is missing. ifMissing: create it, if a size is given. never: refuse the stack.",
+          "description": "What to do when the file is missing. ifMissing: create it, if a size is given or it grows. never: refuse the stack.",
           "type": "string",
           "enum": [
             "ifMissing",
@@ -1584,6 +1603,160 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
           "base": "disk",
           "offset": "1MiB",
           "size": "64MiB"
+        }
+      ]
+    },
+    "qcow2Layer": {
+      "title": "Qcow2Layer",
+      "description": "A disk in a qcow2 image, QEMU's format: it takes up what was written to it, may lie over another disk that is only read (backing), and is made if there is none. What is stated and differs from an existing image is refused.",
+      "type": "object",
+      "required": [
+        "base"
+      ],
+      "additionalProperties": false,
+      "properties": {
+        "base": {
+          "$ref": "#/$defs/member",
+          "description": "The layer that holds the image. A file without a size grows with it, up to its sizeMax."
+        },
+        "size": {
+          "$ref": "#/$defs/size",
+          "description": "Bytes of the disk that the image holds: a multiple of 512. Left out: as the image says; needed where it is made, or where base is no file or block device. A larger size makes the disk grow.",
+          "x-bytes": {
+            "multipleOf": 512
+          },
+          "examples": [
+            "10GiB"
+          ]
+        },
+        "backing": {
+          "$ref": "#/$defs/member",
+          "description": "The disk that is read where nothing was written yet. It may be the backing of any number of layers. Left out: none, and an image that names one is refused.",
+          "x-access": "read"
+        },
+        "dataFile": {
+          "$ref": "#/$defs/member",
+          "description": "A layer that holds the disk's data, beside the image with its tables. Left out: none, and an image that names one is refused."
+        },
+        "clusterSize": {
+          "$ref": "#/$defs/size",
+          "description": "Unit of the image: a power of two, 512 to 2MiB. Left out: as the image says, 64KiB when it is made.",
+          "x-bytes": {
+            "minimum": 512,
+            "maximum": 2097152,
+            "powerOfTwo": true
+          },
+          "examples": [
+            "64KiB"
+          ]
+        },
+        "refcountBits": {
+          "description": "Bits of a cluster's reference count. Left out: as the image says, 16 when it is made.",
+          "type": "integer",
+          "enum": [
+            1,
+            2,
+            4,
+            8,
+            16,
+            32,
+            64
+          ],
+          "examples": [
+            16
+          ]
+        },
+        "version": {
+          "description": "Version of the format. Left out: as the image says, 3 when it is made.",
+          "type": "integer",
+          "enum": [
+            2,
+            3
+          ],
+          "examples": [
+            3
+          ]
+        },
+        "extendedL2": {
+          "description": "Whether a cluster has 32 parts that are allocated one by one: clusters of 16KiB or more, and version 3. Left out: as the image says, false when it is made.",
+          "type": "boolean",
+          "examples": [
+            true
+          ]
+        },
+        "compression": {
+          "description": "How compressed clusters are written. Left out: as the image says, zlib when it is made.",
+          "type": "string",
+          "enum": [
+            "zlib",
+            "zstd"
+          ],
+          "examples": [
+            "zstd"
+          ]
+        },
+        "lazyRefcounts": {
+          "description": "Whether reference counts may be behind while the image is in use, and are made right after a crash. Left out: as the image says, false when it is made.",
+          "type": "boolean",
+          "examples": [
+            true
+          ]
+        },
+        "preallocation": {
+          "description": "What is set aside when the image is made. off: nothing. metadata: a place for every cluster. falloc: that, and the file's space. full: that, and every cluster is written. Only off with a backing.",
+          "type": "string",
+          "enum": [
+            "off",
+            "metadata",
+            "falloc",
+            "full"
+          ],
+          "examples": [
+            "metadata"
+          ]
+        },
+        "create": {
+          "description": "What to do about the image. ifBlank: make one where there is no file, or nothing but zeros at its beginning and end. never: refuse the stack if there is none. always: make a new one when the layer is first applied, over whatever is there; needs overwrite: true.",
+          "type": "string",
+          "enum": [
+            "ifBlank",
+            "never",
+            "always"
+          ],
+          "default": "ifBlank",
+          "x-refused": {
+            "ifMissing": "ifMissing is for files; an image is made in a blank one, too: ifBlank"
+          }
+        },
+        "overwrite": {
+          "description": "With create: always: that what the base holds is lost.",
+          "type": "boolean",
+          "examples": [
+            true
+          ]
+        },
+        "cache": {
+          "$ref": "#/$defs/size",
+          "description": "Most memory for the image's tables.",
+          "x-bytes": {
+            "minimum": 1048576
+          },
+          "default": "32MiB",
+          "examples": [
+            "32MiB",
+            "256MiB"
+          ]
+        }
+      },
+      "examples": [
+        {
+          "base": {
+            "file": {
+              "path": "disk.qcow2"
+            }
+          },
+          "size": "10GiB",
+          "backing": "golden"
         }
       ]
     },

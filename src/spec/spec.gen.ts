@@ -230,7 +230,7 @@ export interface Layer {
    */
   error?: ErrorLayer;
   /**
-   * A regular file. It is created, sparse, if it is missing and a size is given.
+   * A regular file. It is created, sparse, if it is missing and a size is given or a format above it needs none.
    */
   file?: FileLayer;
   /**
@@ -261,6 +261,10 @@ export interface Layer {
    * A range of bytes of another layer, as device mapper's linear over a part of a device.
    */
   partition?: PartitionLayer;
+  /**
+   * A disk in a qcow2 image, QEMU's format: it takes up what was written to it, may lie over another disk that is only read (backing), and is made if there is none. What is stated and differs from an existing image is refused.
+   */
+  qcow2?: Qcow2Layer;
   /**
    * A disk that takes no more writes, as one that is worn out: the export still looks writable, and writes, discards and zeroes fail with EROFS (EPERM over NBD; a block device makes EIO of it). For an export that is read-only from the beginning, and says so, use readOnly: true of any layer or export.
    */
@@ -524,7 +528,7 @@ export interface ErrorLayer {
   down?: Duration;
 }
 /**
- * A regular file. It is created, sparse, if it is missing and a size is given.
+ * A regular file. It is created, sparse, if it is missing and a size is given or a format above it needs none.
  */
 export interface FileLayer {
   /**
@@ -532,9 +536,13 @@ export interface FileLayer {
    */
   path: Path;
   /**
-   * Bytes of the file that the layer uses, from its start. Left out: all of it, and the file must exist.
+   * Bytes of the file that the layer uses, from its start. Left out: all of it, and the file must exist; or under a format such as qcow2: it may have any length, is made empty, and grows.
    */
   size?: Size;
+  /**
+   * For a file that grows under a format: the most that it may come to. Left out: as much as the file system takes.
+   */
+  sizeMax?: Size;
   /**
    * Whether the file is opened for direct IO, past the page cache. auto: direct where the file system can. on: direct or refused. off: through the page cache.
    */
@@ -544,7 +552,7 @@ export interface FileLayer {
    */
   blockSize?: BlockSize;
   /**
-   * What to do when the file is missing. ifMissing: create it, if a size is given. never: refuse the stack.
+   * What to do when the file is missing. ifMissing: create it, if a size is given or it grows. never: refuse the stack.
    */
   create?: "ifMissing" | "never";
 }
@@ -682,6 +690,67 @@ export interface PartitionLayer {
    * Bytes. Left out: all that follows the offset.
    */
   size?: Size;
+}
+/**
+ * A disk in a qcow2 image, QEMU's format: it takes up what was written to it, may lie over another disk that is only read (backing), and is made if there is none. What is stated and differs from an existing image is refused.
+ */
+export interface Qcow2Layer {
+  /**
+   * The layer that holds the image. A file without a size grows with it, up to its sizeMax.
+   */
+  base: Member;
+  /**
+   * Bytes of the disk that the image holds: a multiple of 512. Left out: as the image says; needed where it is made, or where base is no file or block device. A larger size makes the disk grow.
+   */
+  size?: Size;
+  /**
+   * The disk that is read where nothing was written yet. It may be the backing of any number of layers. Left out: none, and an image that names one is refused.
+   */
+  backing?: Member;
+  /**
+   * A layer that holds the disk's data, beside the image with its tables. Left out: none, and an image that names one is refused.
+   */
+  dataFile?: Member;
+  /**
+   * Unit of the image: a power of two, 512 to 2MiB. Left out: as the image says, 64KiB when it is made.
+   */
+  clusterSize?: Size;
+  /**
+   * Bits of a cluster's reference count. Left out: as the image says, 16 when it is made.
+   */
+  refcountBits?: 1 | 2 | 4 | 8 | 16 | 32 | 64;
+  /**
+   * Version of the format. Left out: as the image says, 3 when it is made.
+   */
+  version?: 2 | 3;
+  /**
+   * Whether a cluster has 32 parts that are allocated one by one: clusters of 16KiB or more, and version 3. Left out: as the image says, false when it is made.
+   */
+  extendedL2?: boolean;
+  /**
+   * How compressed clusters are written. Left out: as the image says, zlib when it is made.
+   */
+  compression?: "zlib" | "zstd";
+  /**
+   * Whether reference counts may be behind while the image is in use, and are made right after a crash. Left out: as the image says, false when it is made.
+   */
+  lazyRefcounts?: boolean;
+  /**
+   * What is set aside when the image is made. off: nothing. metadata: a place for every cluster. falloc: that, and the file's space. full: that, and every cluster is written. Only off with a backing.
+   */
+  preallocation?: "off" | "metadata" | "falloc" | "full";
+  /**
+   * What to do about the image. ifBlank: make one where there is no file, or nothing but zeros at its beginning and end. never: refuse the stack if there is none. always: make a new one when the layer is first applied, over whatever is there; needs overwrite: true.
+   */
+  create?: "ifBlank" | "never" | "always";
+  /**
+   * With create: always: that what the base holds is lost.
+   */
+  overwrite?: boolean;
+  /**
+   * Most memory for the image's tables.
+   */
+  cache?: Size;
 }
 /**
  * A disk that takes no more writes, as one that is worn out: the export still looks writable, and writes, discards and zeroes fail with EROFS (EPERM over NBD; a block device makes EIO of it). For an export that is read-only from the beginning, and says so, use readOnly: true of any layer or export.

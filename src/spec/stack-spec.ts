@@ -32,6 +32,7 @@ import type {
   MirrorLayer,
   NullLayer,
   PartitionLayer,
+  Qcow2Layer,
   ReadonlyLayer,
   Size,
   Spec,
@@ -84,8 +85,8 @@ type PlainCorruption = Filled<Corruption, FaultKeys | "byte" | "value">;
 
 /** The options of each layer type, under the names of the YAML; sizes are bytes. */
 export interface LayerOptions {
-  /** size null: as long as the file is. */
-  file: Filled<FileLayer, "size">;
+  /** size null: as long as the file is, or grows under a format. sizeMax null: without a bound. */
+  file: Filled<FileLayer, "size" | "sizeMax">;
   /** size null: as large as the device is; otherwise the device must have exactly this size. */
   block: Filled<BlockLayer, "size">;
   memory: Filled<MemoryLayer>;
@@ -111,6 +112,8 @@ export interface LayerOptions {
   /** overlay null: memory of its own. */
   cow: Filled<CowLayer, "overlay" | "reset">;
   logwrites: Filled<LogwritesLayer, "mark">;
+  /** null: as the image says, or QEMU's default where it is made. */
+  qcow2: Filled<Qcow2Layer, Exclude<keyof Qcow2Layer, "base" | "create" | "cache">>;
 }
 
 /** Options of faults that have no default: schema/layers, targets/chooser.h. */

@@ -229,7 +229,14 @@ function grow(tree: Tree, add: Add): string {
 
 function leafDraft(name: string, { type, size, blockSize }: LeafChoice): Draft {
   const options = {
-    file: { path: `${name}.img`, size, direct: "auto", blockSize, create: "ifMissing" } as const,
+    file: {
+      path: `${name}.img`,
+      size,
+      sizeMax: null,
+      direct: "auto",
+      blockSize,
+      create: "ifMissing",
+    } as const,
     block: { path: `/dev/${name}`, size, direct: "auto" } as const,
     memory: { size, blockSize },
     null: { size, blockSize },

@@ -11,7 +11,7 @@ type Part = { type: LayerType; options: LayerOptions[LayerType]; readOnly?: bool
 
 export const file = (size: number | null, rest: Partial<LayerOptions["file"]> = {}): Part => ({
   type: "file",
-  options: { path: "", size, direct: "auto", blockSize: 512, create: "ifMissing", ...rest },
+  options: { path: "", size, sizeMax: null, direct: "auto", blockSize: 512, create: "ifMissing", ...rest },
 });
 export const block = (path: string, size: number | null = null): Part => ({
   type: "block",

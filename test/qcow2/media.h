@@ -2,65 +2,25 @@
 #pragma once
 
 #include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "targets/finished.h"
+#include "targets/qcow2/file_media.h"
 #include "targets/qcow2/header.h"
 #include "targets/qcow2/media.h"
 
-// The result of a task that waits for nothing.
-template <typename T> T finished(us::Task<T> task) {
-    std::optional<T> result;
-    auto take = [](us::Task<T> task, std::optional<T> &result) -> us::Task<void> {
-        result.emplace(co_await task);
-    };
-    us::detach(take(std::move(task), result));
-    if (!result) abort();
-    return std::move(*result);
+using us::finished;
+
+// For a FileMedia.
+inline int opened(const std::string &path, int flags = O_RDONLY) {
+    return open(path.c_str(), flags | O_CLOEXEC, 0600);
 }
-
-class FileMedia : public us::qcow2::Media {
-  public:
-    explicit FileMedia(const std::string &path, int flags = O_RDONLY)
-        : fd_(open(path.c_str(), flags | O_CLOEXEC, 0600)) {
-        struct stat st {};
-        if (fd_ >= 0 && fstat(fd_, &st) == 0) size_ = static_cast<uint64_t>(st.st_size);
-    }
-    ~FileMedia() override { close(fd_); }
-
-    us::Task<int> read(uint64_t offset, std::span<std::byte> into) override {
-        while (!into.empty()) {
-            ssize_t n = pread(fd_, into.data(), into.size(), static_cast<off_t>(offset));
-            if (n < 0) co_return -errno;
-            if (n == 0) break;
-            into = into.subspan(static_cast<size_t>(n));
-            offset += static_cast<uint64_t>(n);
-        }
-        std::fill(into.begin(), into.end(), std::byte{0});
-        co_return 0;
-    }
-    us::Task<int> write(uint64_t offset, std::span<const std::byte> from) override {
-        ssize_t n = pwrite(fd_, from.data(), from.size(), static_cast<off_t>(offset));
-        if (n < 0) co_return -errno;
-        if (static_cast<size_t>(n) != from.size()) co_return -EIO;
-        size_ = std::max(size_, offset + from.size());
-        co_return 0;
-    }
-    us::Task<int> flush() override { co_return fsync(fd_) == 0 ? 0 : -errno; }
-    uint64_t size() const override { return size_; }
-
-  private:
-    int fd_;
-    uint64_t size_ = 0;
-};
 
 class MemoryMedia : public us::qcow2::Media {
   public:

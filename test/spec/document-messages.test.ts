@@ -118,7 +118,7 @@ describe("a mistake in the document", () => {
       s.yaml:6:18: error: unknown key "paht" in file "a" [unknown-key]
         |
       6 |     a: { file: { paht: x.img } }
-        |                  ^^^^ expected one of path, size, direct, blockSize, create
+        |                  ^^^^ expected one of path, size, sizeMax, direct, blockSize, create
         = did you mean path?
       "
     `);
@@ -141,7 +141,7 @@ describe("a mistake in the document", () => {
       s.yaml:6:34: error: unknown layer type or key "blockSize" in layer "a" [unknown-key]
         |
       6 |     a: { memory: { size: 1MiB }, blockSize: 4096 }
-        |                                  ^^^^^^^^^ expected one of readOnly, badblocks, block, cow, delay, error, file, flakey, linear, logwrites, memory, mirror, null, partition, readonly, stripe, throttle, zero
+        |                                  ^^^^^^^^^ expected one of readOnly, badblocks, block, cow, delay, error, file, flakey, linear, logwrites, memory, mirror, null, partition, qcow2, readonly, stripe, throttle, zero
         = hint: "blockSize" belongs inside "memory"
       "
     `);
@@ -155,7 +155,7 @@ describe("a mistake in the document", () => {
       s.yaml:6:10: error: unknown layer type or key "stripes" in layer "a" [unknown-key]
         |
       6 |     a: { stripes: { members: [b] } }
-        |          ^^^^^^^ expected one of readOnly, badblocks, block, cow, delay, error, file, flakey, linear, logwrites, memory, mirror, null, partition, readonly, stripe, throttle, zero
+        |          ^^^^^^^ expected one of readOnly, badblocks, block, cow, delay, error, file, flakey, linear, logwrites, memory, mirror, null, partition, qcow2, readonly, stripe, throttle, zero
         = did you mean stripe?
       "
     `);
@@ -167,7 +167,7 @@ describe("a mistake in the document", () => {
       s.yaml:6:5: error: layer "a" has no type [layer-without-type]
         |
       6 |     a: { readOnly: true }
-        |     ^ expected one of badblocks, block, cow, delay, error, file, flakey, linear, logwrites, memory, mirror, null, partition, readonly, stripe, throttle, zero
+        |     ^ expected one of badblocks, block, cow, delay, error, file, flakey, linear, logwrites, memory, mirror, null, partition, qcow2, readonly, stripe, throttle, zero
       "
     `);
   });

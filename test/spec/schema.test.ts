@@ -25,8 +25,10 @@ function properties(schema: Schema, place = "#"): [string, Schema][] {
 }
 
 /** Layers that an example of another one names. */
-function named({ members = [], base, log }: Schema): string[] {
-  return [...(members as string[]), base, log].filter((name): name is string => typeof name === "string");
+function named({ members = [], base, log, backing }: Schema): string[] {
+  return [...(members as string[]), base, log, backing].filter(
+    (name): name is string => typeof name === "string",
+  );
 }
 
 describe("the published schema", async () => {

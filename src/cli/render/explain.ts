@@ -13,6 +13,8 @@ export interface ExplainedLayer {
   readonly name: string;
   readonly type: string;
   readonly sizeBytes: number;
+  /** Whether it grows, to that size at most. */
+  readonly grows: boolean;
   readonly readOnly: boolean;
   /** Steps below the root of the tree that it stands in. */
   readonly depth: number;
@@ -39,7 +41,8 @@ export interface Explanation {
 }
 
 function paramsText(layer: TableLayer): string {
-  const words = Object.entries(layer.params).map(([name, value]) =>
+  const params = Object.entries(layer.params).filter(([name]) => name !== "grows");
+  const words = params.map(([name, value]) =>
     name.endsWith("Bytes") && typeof value === "number"
       ? `${name.replace(/Bytes$/, "")} ${bytesText(value)}`
       : `${name} ${String(value)}`,
@@ -61,7 +64,16 @@ function walk(device: Device): ExplainedLayer[] {
     if (layer === undefined) return [];
     const { name, type, sizeBytes, readOnly, geometry } = layer;
     return [
-      { name, type, sizeBytes, readOnly, depth, mapsTo: mapsTo(device, layer), geometry },
+      {
+        name,
+        type,
+        sizeBytes,
+        grows: layer.params.grows === true,
+        readOnly,
+        depth,
+        mapsTo: mapsTo(device, layer),
+        geometry,
+      },
       ...layer.children.flatMap((child) => visit(child, depth + 1)),
     ];
   };
@@ -113,7 +125,7 @@ function layerLine(layer: ExplainedLayer, { bold, dim }: Colors): string {
   const blocks = `block ${bytesText(geometry.logicalBlockBytes)}, io ${bytesText(geometry.ioMinBytes)}${
     geometry.ioOptBytes > 0 ? `/${bytesText(geometry.ioOptBytes)}` : ""
   }${geometry.maxDiscardBytes > 0 ? ", discards" : ""}`;
-  return `${indent}${bold(layer.name)} ${layer.type} ${bytesText(layer.sizeBytes)}${access}${layer.mapsTo === "" ? "" : ` → ${layer.mapsTo}`} ${dim(`[${blocks}]`)}`;
+  return `${indent}${bold(layer.name)} ${layer.type} ${layer.grows ? "up to " : ""}${bytesText(layer.sizeBytes)}${access}${layer.mapsTo === "" ? "" : ` → ${layer.mapsTo}`} ${dim(`[${blocks}]`)}`;
 }
 
 /** The explanation as text. */

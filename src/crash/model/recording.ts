@@ -147,12 +147,13 @@ export function planRecording(document: StackDocument, wanted: string | undefine
       const body = layers[name];
       if (body === undefined) continue;
       const [options] = Object.values(body).filter((value) => typeof value === "object") as Body[];
-      const { size, blockSize, direct } = options ?? {};
+      const { size, sizeMax, blockSize, direct } = options ?? {};
       const path = places.get(name);
       layers[name] = {
         file: {
           path,
           ...(size === undefined ? {} : { size }),
+          ...(sizeMax === undefined ? {} : { sizeMax }),
           ...(blockSize === undefined ? {} : { blockSize }),
           ...(direct === undefined ? {} : { direct }),
         },

@@ -56,7 +56,7 @@ async function viewDevice(
     const holder = (await holderOf(folder, folders)) ?? (await claimError(look.realPath, folder));
     if (holder !== null) findings.push(finding("path-in-use", `"${path}" is ${holder}`));
   }
-  return { findings, media: await blockMedia(folder) };
+  return { findings, media: { ...(await blockMedia(folder)), identity: look.identity } };
 }
 
 /**

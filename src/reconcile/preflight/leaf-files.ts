@@ -19,6 +19,8 @@ export interface LeafView {
 export interface LeafQuestion<T extends "file" | "block"> {
   readonly layer: LayerSpecOf<T>;
   readonly look: Look;
+  /** Whether it may have any length, as a format stands on it. */
+  readonly grows: boolean;
   /** Whether anybody will write to the layer. */
   readonly writable: boolean;
   /** Whether a server of this very stack has it open. */
@@ -56,12 +58,13 @@ export function findingFor(layer: LayerSpecOf<"file"> | LayerSpecOf<"block">) {
 type MakeFinding = ReturnType<typeof findingFor>;
 
 async function viewMissing(
-  { layer, folders }: LeafQuestion<"file">,
+  { layer, grows, folders }: LeafQuestion<"file">,
   look: Missing,
   finding: MakeFinding,
 ): Promise<LeafView> {
   const media = fileMedia(false, 0, await blockSizeBelow(look.device, folders));
-  const { size, create, path } = layer.options;
+  const { create, path } = layer.options;
+  const size = grows ? 0 : layer.options.size;
   // Compile says the rest: neither is going to be made.
   if (size === null || create === "never") return { findings: [], media };
   const folder = dirname(look.realPath);
@@ -124,7 +127,8 @@ async function viewPresent(
   const loop = writable && !ours ? await loopOf(look.realPath, folders) : null;
   if (loop !== null)
     return { findings: [finding("path-in-use", `"${path}" is used by ${loop}`, `losetup -d ${loop}`)] };
-  return { findings: [], media: fileMedia(true, look.sizeBytes, await blockSizeBelow(look.device, folders)) };
+  const media = fileMedia(true, look.sizeBytes, await blockSizeBelow(look.device, folders));
+  return { findings: [], media: { ...media, identity: look.identity } };
 }
 
 /**

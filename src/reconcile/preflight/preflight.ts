@@ -4,16 +4,19 @@
  */
 
 import { resolve } from "node:path";
-import type { MediaByLayer } from "../../compile/media.js";
+import type { Media, MediaByLayer } from "../../compile/media.js";
 import { usageOf } from "../../compile/usage.js";
+import type { ImageFacts } from "../../layers/image.js";
 import { optionPath } from "../../layers/kind.js";
+import { kindOf } from "../../layers/registry.js";
 import type { Finding, LayerSpec, LayerSpecOf, StackSpec } from "../../spec/index.js";
 import { deviceRunDir, MAX_SOCKET_PATH_BYTES, memoryFile, nbdSocket, type Paths } from "../paths.js";
 import type { StoredStack } from "../store.js";
 import { KERNEL_FOLDERS, type KernelFolders } from "./block-device.js";
 import { ownerFindings, socketFindings } from "./exports.js";
+import { imageAt, type ReadHeader, readHeader } from "./images.js";
 import { viewBlock } from "./leaf-blocks.js";
-import { viewFile } from "./leaf-files.js";
+import { findingFor, viewFile } from "./leaf-files.js";
 import { type Look, lookAt } from "./look.js";
 import { viewMemory } from "./memory.js";
 import { traceFindings } from "./traces.js";
@@ -26,6 +29,7 @@ export interface PreflightInput {
   /** Every stack that is desired now; the one of the same name is this one as it was. */
   readonly stacks: readonly StoredStack[];
   readonly folders?: KernelFolders;
+  readonly readHeader?: ReadHeader;
 }
 
 export interface Preflight {
@@ -41,6 +45,7 @@ type PathLayer = LayerSpecOf<"file"> | LayerSpecOf<"block">;
 
 export async function preflight(input: PreflightInput): Promise<Preflight> {
   const { spec, baseDir, paths, uid, stacks, folders = KERNEL_FOLDERS } = input;
+  const read = input.readHeader ?? readHeader;
   const usage = usageOf(spec);
   const used = new Set(usage.used);
   const layers = [...spec.layers.values()].filter((layer) => used.has(layer.name));
@@ -51,19 +56,26 @@ export async function preflight(input: PreflightInput): Promise<Preflight> {
   const own = stacks.find((stack) => stack.name === spec.name);
   const claims = await claimsOf(stacks.filter((stack) => stack !== own));
   const ours = new Set((await claimsOf(own === undefined ? [] : [own])).keys());
-  const media = new Map<string, NonNullable<Awaited<ReturnType<typeof viewFile>>["media"]>>();
+  const media = new Map<string, Media>();
+  const withHeader = new Set(layers.flatMap((layer) => kindOf(layer).headers?.(layer) ?? []));
   const findings: Finding[] = [...longNames(spec, paths), ...sameMedia(looks, usage.readOnly)];
 
   for (const [layer, look] of looks) {
     const writable = !usage.readOnly(layer.name);
     const identity = look.state === "obstructed" ? "" : look.identity;
-    const question = { look, writable, ours: ours.has(identity), folders };
+    const question = { look, grows: usage.grows(layer.name), writable, ours: ours.has(identity), folders };
     const view =
       layer.type === "file"
         ? await viewFile({ layer, ...question })
         : await viewBlock({ layer, ...question });
     findings.push(...view.findings, ...claimFindings(layer, claims.get(identity) ?? [], writable));
-    if (view.media !== undefined) media.set(layer.name, view.media);
+    if (view.media === undefined) continue;
+    media.set(layer.name, view.media);
+    if (!withHeader.has(layer.name)) continue;
+    const image = await imageOf(layer, view.media, resolve(baseDir, layer.options.path), read);
+    if (image === null) continue;
+    if ("code" in image) findings.push(image);
+    else media.set(layer.name, { ...view.media, image });
   }
 
   for (const layer of layers) {
@@ -91,6 +103,18 @@ export async function preflight(input: PreflightInput): Promise<Preflight> {
     leafPaths: Object.fromEntries(layers.flatMap((layer) => leafPath(layer, spec.name, baseDir, paths))),
     missing: new Set([...missing, ...memory.missing]),
   };
+}
+
+/** @returns null where the leaf itself says that it is not there */
+async function imageOf(
+  layer: PathLayer,
+  { exists }: Media,
+  path: string,
+  read: ReadHeader,
+): Promise<ImageFacts | Finding | null> {
+  if (!exists) return layer.type === "file" && layer.options.create !== "never" ? { kind: "blank" } : null;
+  const image = await imageAt(path, read);
+  return image.kind === "unreadable" ? findingFor(layer)("permission-denied", image.message) : image;
 }
 
 function hasPath(layer: LayerSpec): layer is PathLayer {
