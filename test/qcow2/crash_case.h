@@ -20,7 +20,19 @@ class Case {
     void leave_for_others(const std::string &prefix);
     [[noreturn]] void fail(const std::string &what) const;
 
+    // How often what was asked for has succeeded.
+    struct Done {
+        uint64_t taken = 0, deleted = 0, applied = 0, grown = 0;
+        void add(const Done &other) {
+            taken += other.taken;
+            deleted += other.deleted;
+            applied += other.applied;
+            grown += other.grown;
+        }
+    };
+
     Machine machine;
+    Done done;
     std::unique_ptr<Disk> disk;
     uint32_t clients = 0;
     bool failing = false;

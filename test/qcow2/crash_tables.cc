@@ -73,6 +73,7 @@ us::Task<void> Case::take_snapshot() {
     int error = co_await image_->snapshot_create(machine, request);
     if (error == 0) {
         show_now(shot);
+        done.taken++;
         co_return;
     }
     if (!may_fail(error)) fail("a snapshot is not taken: " + std::to_string(error));
@@ -84,7 +85,9 @@ us::Task<void> Case::delete_snapshot(Shot &shot) {
     shot.going = true;
     int error = co_await image_->snapshot_delete(machine, shot.tag);
     if (error != 0 && !failing) fail("a snapshot is not deleted: " + std::to_string(error));
-    if (error == 0) std::erase_if(shots_, [&](const auto &other) { return other.get() == &shot; });
+    if (error != 0) co_return;
+    std::erase_if(shots_, [&](const auto &other) { return other.get() == &shot; });
+    done.deleted++;
 }
 
 // What the disk becomes is known sector by sector: but not of those that others change meanwhile. Where it
@@ -118,6 +121,7 @@ us::Task<void> Case::apply_snapshot(Shot &shot) {
         if (!failing) fail("a snapshot is not applied: " + std::to_string(error));
         co_return;
     }
+    done.applied++;
     sectors_ = becomes;
     sizes_ = {becomes};
     for (uint64_t i = 0; i < becomes; i++) {
@@ -140,6 +144,9 @@ us::Task<void> Case::grow() {
     resizing_ = false;
     bool unsized = error == -ENOTSUP && options_.version == 2;
     if (error != 0 && !failing && !unsized) fail("does not grow: " + std::to_string(error));
-    if (error == 0) sectors_ = size;
+    if (error == 0) {
+        sectors_ = size;
+        done.grown++;
+    }
     if (error == 0 || !failing) sizes_ = {sectors_};
 }

@@ -6,11 +6,9 @@
 
 namespace us::qcow2 {
 
-Task<int> Standstill::begin(Executor &executor, bool shared) {
+Task<void> Standstill::begin(Executor &executor, bool shared) {
     turn_ = co_await image_.turns_.begin(executor, 0, UINT64_MAX, shared);
     begun_ = true;
-    if (!image_.writing_) co_return -EROFS;
-    co_return image_.corrupt() ? -EUCLEAN : 0;
 }
 
 Standstill::~Standstill() {
@@ -26,6 +24,8 @@ Task<int> Revision::begin() {
     image_.in_round_ = true;
     holds_rounds_ = true;
     lock.unlock();
+    if (!image_.writing_) co_return -EROFS;
+    if (image_.corrupt()) co_return -EUCLEAN;
     if (int error = co_await image_.l1_.settle(executor_)) co_return error;
     if (int error = co_await image_.allocator_.settle(executor_)) co_return error;
     // What the first one sets free, the second one writes.

@@ -21,7 +21,8 @@
 
 namespace us::qcow2 {
 
-// Nothing changes the disk from begin() on until this ends. Requests that read go on with `shared`.
+// Nothing changes the disk from begin() on until this ends. With `shared` requests that read go on, and so do
+// others' standstills, whose revisions wait for one another.
 class Standstill {
   public:
     explicit Standstill(Image &image) : image_(image) {}
@@ -29,8 +30,7 @@ class Standstill {
     Standstill &operator=(const Standstill &) = delete;
     ~Standstill();
 
-    // 0 or -errno: -EROFS, -EUCLEAN as a write has them.
-    Task<int> begin(Executor &executor, bool shared);
+    Task<void> begin(Executor &executor, bool shared);
 
   private:
     Image &image_;
@@ -46,7 +46,8 @@ class Revision {
     Revision &operator=(const Revision &) = delete;
     ~Revision();
 
-    // There are no rounds from now on, and the disk is as memory is. 0 or -errno, as everything below.
+    // There are no rounds from now on, and the disk is as memory is. 0 or -errno, as everything below: -EROFS
+    // and -EUCLEAN as a write has them.
     Task<int> begin();
 
     // What is going to be. Tables are placed by commit().
