@@ -11,6 +11,7 @@
 //     is free
 #pragma once
 
+#include <algorithm>
 #include <mutex>
 #include <optional>
 
@@ -38,6 +39,12 @@ class Allocator {
 
     // One reference less to each cluster that the range touches.
     Task<int> release(Executor &executor, Range range);
+
+    // Somebody else has set clusters free, this one and perhaps later ones.
+    void freed_from(uint64_t host) {
+        std::lock_guard lock(mutex_);
+        next_ = std::min(next_, host >> h_.shape.cluster_bits);
+    }
 
     // Writes what is known now of the refcount of this cluster.
     Task<int> write_refcount(Executor &executor, uint64_t host);
