@@ -2,6 +2,7 @@
 #pragma once
 
 #include <mutex>
+#include <vector>
 
 #include "targets/qcow2/directory.h"
 #include "targets/qcow2/header.h"
@@ -23,6 +24,8 @@ class Allocator {
 
     // One reference less to each cluster that the range touches.
     Task<int> release(Executor &executor, Range range);
+    // The same of many, whose content nobody reads any more: what becomes free by it is free below, too.
+    Task<int> release_and_discard(Executor &executor, const std::vector<Range> &ranges);
 
     // Writes what is known now of the refcount of this cluster.
     Task<int> write_refcount(Executor &executor, uint64_t host);
@@ -30,6 +33,7 @@ class Allocator {
   private:
     // The offset of the byte in the block that has the refcount of cluster `index`; 0 when there is no block.
     uint64_t place_of(uint64_t index);
+    Task<int> refcount_of(Executor &executor, uint64_t index, uint64_t &refcount);
     uint64_t in_block(uint64_t index) const { return index % h_.refcounts_per_block(); }
     Task<int> make_block(Executor &executor, uint64_t number);
     // Takes the first free cluster from index on that this slice speaks of; else `index` is behind the slice.
