@@ -57,6 +57,7 @@ dd if=/dev/urandom of=mnt/gone bs=1M count=64 status=none
 sync -f mnt
 taken=$(stat -c %b fs.qcow2)
 rm mnt/gone
+sync -f mnt
 fstrim mnt
 sync -f mnt
 umount mnt
