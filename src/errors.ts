@@ -255,13 +255,18 @@ export const ERROR_GROUPS = {
       cure: "State its size, or leave it to the format alone that stands on it.",
       exit: 2,
     },
+    "not-an-image": {
+      title: "There is no qcow2 image",
+      cure: "Name a qcow2 image, or a layer of type qcow2 on a file or disk. `qemu-img info` knows other formats.",
+      exit: 2,
+    },
     "image-missing": {
       title: "There is no image, and none is made",
       cure: "Correct the path, or let the image be made: create: ifBlank, and a size.",
       exit: 2,
     },
     "image-refused": {
-      title: "An image cannot be served",
+      title: "An image cannot be read or served",
       cure: "The message says what stands in the way. `qemu-img check`, `qemu-img amend` and `qemu-img convert` mend or change images.",
       exit: 2,
     },

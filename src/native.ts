@@ -60,6 +60,75 @@ export type ImageHeader =
   | { readonly kind: "blank" }
   | { readonly kind: "other" };
 
+/** An open image, until imageClose() or the end of the process. */
+export interface ImageHandle {
+  readonly opaque: unique symbol;
+}
+
+export interface OpenImage {
+  readonly handle: ImageHandle;
+  readonly header: ImageHeader;
+  /** Somebody writes to it. Else nobody of QEMU's or ours can, until it is closed. */
+  readonly inUse: boolean;
+  readonly fileBytes: number;
+  /** What the file takes up on its own disk. */
+  readonly diskBytes: number;
+}
+
+export interface ImageSnapshot {
+  readonly id: string;
+  readonly name: string;
+  /** Of the guest's disk. */
+  readonly sizeBytes: number;
+  readonly vmStateBytes: number;
+  /** Since 1970. */
+  readonly seconds: number;
+  readonly nanoseconds: number;
+  /** How long the guest had run. */
+  readonly guestSeconds: number;
+  readonly guestNanoseconds: number;
+  /** Instructions that the guest had run; null where they were not counted. */
+  readonly icount: number | null;
+}
+
+export interface ImageBitmap {
+  readonly name: string;
+  readonly granularityBytes: number;
+  /** It was not saved well, and may be outdated. */
+  readonly inUse: boolean;
+  /** Writes are to be recorded in it. */
+  readonly auto: boolean;
+}
+
+export interface ImageDetails {
+  readonly snapshots: readonly ImageSnapshot[];
+  readonly bitmaps: readonly ImageBitmap[];
+  /** Why a table of them cannot be read, as clauses about "it". */
+  readonly refusals: readonly string[];
+}
+
+export interface ImageCheck {
+  readonly corruptions: number;
+  readonly leaks: number;
+  readonly totalClusters: number;
+  readonly allocatedClusters: number;
+  readonly compressedClusters: number;
+  readonly fragmentedClusters: number;
+  /** Behind the last cluster in use. */
+  readonly imageEndBytes: number;
+  /** The first thousand. */
+  readonly findings: readonly { readonly kind: "corruption" | "leak"; readonly message: string }[];
+}
+
+/** A part of the guest's disk that is of one kind. */
+export interface ImageRun {
+  readonly start: number;
+  readonly length: number;
+  readonly kind: "unallocated" | "zeros" | "data" | "compressed" | "bad";
+  /** Bytes into the file that has the data; null where there is no such place. */
+  readonly offset: number | null;
+}
+
 /** What a rejected promise of the addon holds. */
 export interface NativeError extends Error {
   /** Name of the errno; ETIME: it did not end within the time given. */
@@ -98,6 +167,22 @@ export interface Native {
    * takes no lock. Rejects with the errno: EISDIR for a folder, ENOTBLK for what is no medium.
    */
   imageHeader(path: string): Promise<ImageHeader>;
+  /** The same, and keeps the file open. Rejects as imageHeader() does. */
+  imageOpen(path: string): Promise<OpenImage>;
+  imageClose(image: ImageHandle): void;
+  /** Of an image whose header is of kind qcow2, as the following. */
+  imageDetails(image: ImageHandle): Promise<ImageDetails>;
+  /** @param stop one word; rejects with ECANCELED soon after it was set to something else than 0 */
+  imageCheck(image: ImageHandle, stop: Int32Array): Promise<ImageCheck>;
+  /**
+   * A part of the guest's disk, from an offset on, in order and without a gap.
+   * @returns next: where the next part begins; sizeBytes at the end
+   */
+  imageMap(
+    image: ImageHandle,
+    from: number,
+    stop: Int32Array,
+  ): Promise<{ readonly runs: readonly ImageRun[]; readonly next: number }>;
 }
 
 const built = (file: string) => fileURLToPath(new URL(`../native/build/Release/${file}`, import.meta.url));

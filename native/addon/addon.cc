@@ -22,6 +22,11 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
         {"map", us::addon::map},
         {"fuseMount", us::addon::fuse_mount},
         {"imageHeader", us::addon::image_header},
+        {"imageOpen", us::addon::image_open},
+        {"imageClose", us::addon::image_close},
+        {"imageDetails", us::addon::image_details},
+        {"imageCheck", us::addon::image_check},
+        {"imageMap", us::addon::image_map},
     };
     for (const auto &[name, function] : functions)
         exports.Set(name, Napi::Function::New(env, function, name));

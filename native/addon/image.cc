@@ -1,51 +1,57 @@
 #include "addon/image.h"
 
+#include <memory>
+
 #include "addon/image_file.h"
+#include "addon/image_values.h"
 #include "addon/promise.h"
 
 namespace us::addon {
 
 namespace {
 
-Napi::Value text_or_null(Napi::Env env, const std::string &text) {
-    if (text.empty()) return env.Null();
-    return Napi::String::New(env, text);
+// An image that JavaScript holds.
+struct Opened {
+    explicit Opened(const std::string &path)
+        : file(path), disk_bytes(file.disk_bytes()), still(file.keep_still()), head(file.head()) {}
+
+    const qcow2::Header &header() const { return head.header; }
+
+    ImageFile file;
+    uint64_t disk_bytes;
+    bool still; // nobody writes to it
+    ImageHead head;
+};
+using Handle = std::shared_ptr<Opened>;
+
+Napi::Value handle_value(Napi::Env env, const Handle &opened) {
+    return Napi::External<Handle>::New(env, new Handle(opened),
+                                       [](Napi::Env, const Handle *handle) { delete handle; });
 }
 
-Napi::Value backing(Napi::Env env, const qcow2::Header &header) {
-    if (header.backing_name.empty()) return env.Null();
-    Napi::Object object = Napi::Object::New(env);
-    object.Set("name", header.backing_name);
-    object.Set("format", text_or_null(env, header.backing_format));
-    return object;
+Handle &handle_of(const Napi::CallbackInfo &info) {
+    return *info[0].As<Napi::External<Handle>>().Data();
 }
 
-void set_header(Napi::Env env, Napi::Object object, const qcow2::Header &header) {
-    bool data_file = header.has(qcow2::INCOMPATIBLE_DATA_FILE);
-    object.Set("sizeBytes", static_cast<double>(header.size));
-    object.Set("version", header.version);
-    object.Set("clusterBytes", static_cast<double>(header.cluster_bytes()));
-    object.Set("refcountBits", header.refcount_bits());
-    object.Set("extendedL2", header.shape.extended != 0);
-    object.Set("compression", header.compression == qcow2::Compression::zstd ? "zstd" : "zlib");
-    object.Set("backing", backing(env, header));
-    object.Set("dataFile",
-               data_file ? Napi::Value(Napi::String::New(env, header.data_file_name)) : env.Null());
-    object.Set("dataFileRaw", (header.autoclear & qcow2::AUTOCLEAR_DATA_FILE_RAW) != 0);
-    object.Set("snapshots", header.nr_snapshots);
-    object.Set("bitmaps", header.bitmaps ? header.bitmaps->nr_bitmaps : 0);
-    object.Set("dirty", header.has(qcow2::INCOMPATIBLE_DIRTY));
-    object.Set("corrupt", header.has(qcow2::INCOMPATIBLE_CORRUPT));
-    object.Set("lazyRefcounts", (header.compatible & qcow2::COMPATIBLE_LAZY_REFCOUNTS) != 0);
+// Work that begins after a close, or on what is no image, is a mistake of the caller's.
+Handle image_of(const Napi::CallbackInfo &info) {
+    Handle opened = handle_of(info);
+    if (!opened || opened->head.kind != ImageHead::qcow2)
+        throw Napi::TypeError::New(info.Env(), "an open qcow2 image was expected");
+    return opened;
 }
 
-Napi::Object head_object(Napi::Env env, const ImageHead &head) {
-    static const char *const kinds[] = {"qcow2", "refused", "blank", "other"};
-    Napi::Object object = Napi::Object::New(env);
-    object.Set("kind", kinds[head.kind]);
-    if (head.kind == ImageHead::qcow2) set_header(env, object, head.header);
-    if (head.kind == ImageHead::refused) object.Set("message", head.message);
-    return object;
+// A word of JavaScript's that says whether to go on, kept from being collected.
+struct Stop {
+    explicit Stop(const Napi::Value &value) : array(Napi::Persistent(value.As<Napi::Int32Array>())) {
+        word = array.Value().Data();
+    }
+    Napi::Reference<Napi::Int32Array> array;
+    const int32_t *word;
+};
+
+template <typename Result> Napi::Value convert(Napi::Env env, const Result &result) {
+    return value_of(env, result);
 }
 
 } // namespace
@@ -53,7 +59,48 @@ Napi::Object head_object(Napi::Env env, const ImageHead &head) {
 Napi::Value image_header(const Napi::CallbackInfo &info) {
     return promise_of(
         info.Env(), [path = info[0].As<Napi::String>().Utf8Value()] { return ImageFile(path).head(); },
-        [](Napi::Env env, const ImageHead &head) -> Napi::Value { return head_object(env, head); });
+        convert<ImageHead>);
+}
+
+Napi::Value image_open(const Napi::CallbackInfo &info) {
+    return promise_of(
+        info.Env(),
+        [path = info[0].As<Napi::String>().Utf8Value()] { return std::make_shared<Opened>(path); },
+        [](Napi::Env env, const Handle &opened) -> Napi::Value {
+            Napi::Object object = Napi::Object::New(env);
+            object.Set("handle", handle_value(env, opened));
+            object.Set("header", value_of(env, opened->head));
+            object.Set("inUse", !opened->still);
+            object.Set("fileBytes", static_cast<double>(opened->file.bytes()));
+            object.Set("diskBytes", static_cast<double>(opened->disk_bytes));
+            return object;
+        });
+}
+
+Napi::Value image_close(const Napi::CallbackInfo &info) {
+    handle_of(info).reset();
+    return info.Env().Undefined();
+}
+
+Napi::Value image_details(const Napi::CallbackInfo &info) {
+    return promise_of(
+        info.Env(), [opened = image_of(info)] { return opened->file.details(opened->header()); },
+        convert<ImageDetails>);
+}
+
+Napi::Value image_check(const Napi::CallbackInfo &info) {
+    auto work = [opened = image_of(info), stop = std::make_shared<Stop>(info[1])] {
+        return opened->file.check(opened->header(), *stop->word);
+    };
+    return promise_of(info.Env(), work, convert<qcow2::CheckReport>);
+}
+
+Napi::Value image_map(const Napi::CallbackInfo &info) {
+    auto from = static_cast<uint64_t>(info[1].As<Napi::Number>().Int64Value());
+    auto work = [opened = image_of(info), from, stop = std::make_shared<Stop>(info[2])] {
+        return opened->file.map(opened->header(), from, *stop->word);
+    };
+    return promise_of(info.Env(), work, convert<ImageRuns>);
 }
 
 } // namespace us::addon

@@ -21,6 +21,28 @@ int unfit(const struct stat &st) {
     return S_ISDIR(st.st_mode) ? EISDIR : ENOTBLK;
 }
 
+// A check keeps 16 bytes for 512 clusters of the file, whether they hold anything or not.
+constexpr uint64_t MAX_CHECKED_CLUSTERS = uint64_t{1} << 34;
+constexpr size_t RUNS_OF_ONE_ANSWER = 1 << 16;
+
+// Media that somebody may lose patience with: every table is read anew, and so looked up here.
+class Stoppable : public qcow2::Media {
+  public:
+    Stoppable(qcow2::Media &media, const int32_t &stop) : media_(media), stop_(stop) {}
+
+    Task<int> read(uint64_t offset, std::span<std::byte> into) override {
+        if (__atomic_load_n(&stop_, __ATOMIC_RELAXED) != 0) co_return -ECANCELED;
+        co_return co_await media_.read(offset, into);
+    }
+    Task<int> write(uint64_t, std::span<const std::byte>) override { co_return -EROFS; }
+    Task<int> flush() override { co_return 0; }
+    uint64_t size() const override { return media_.size(); }
+
+  private:
+    qcow2::Media &media_;
+    const int32_t &stop_; // JavaScript sets it, on another thread
+};
+
 bool all_zero(const std::vector<std::byte> &bytes) {
     return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
 }
@@ -43,8 +65,18 @@ int ImageFile::open_for_reading(const std::string &path) {
 
 std::vector<std::byte> ImageFile::read(uint64_t offset, uint64_t bytes) {
     std::vector<std::byte> into(bytes);
-    if (int error = finished(media_.read(offset, into))) throw FileError("read", -error, path_);
+    must(finished(media_.read(offset, into)));
     return into;
+}
+
+void ImageFile::must(int error) const {
+    if (error != 0) throw FileError("read", -error, path_);
+}
+
+uint64_t ImageFile::disk_bytes() const {
+    struct stat st {};
+    if (fstat(media_.fd(), &st) != 0) throw FileError("stat", errno, path_);
+    return static_cast<uint64_t>(st.st_blocks) * 512;
 }
 
 bool ImageFile::is_blank() {
@@ -65,6 +97,42 @@ ImageHead ImageFile::head() {
         head.kind = ImageHead::blank;
     }
     return head;
+}
+
+ImageDetails ImageFile::details(const qcow2::Header &header) {
+    ImageDetails details;
+    qcow2::SnapshotsRead read = finished(qcow2::read_snapshots(media_, header));
+    must(read.error);
+    if (read.refusal)
+        details.refusals.push_back(read.refusal->text);
+    else
+        details.snapshots = std::move(read.table.snapshots);
+    if (header.bitmaps) read_bitmaps(header, details);
+    return details;
+}
+
+void ImageFile::read_bitmaps(const qcow2::Header &header, ImageDetails &details) {
+    const qcow2::Range &directory = header.bitmaps->directory;
+    auto refusal = qcow2::parse_bitmaps(read(directory.offset, directory.bytes), header, details.bitmaps);
+    if (!refusal) return;
+    details.bitmaps.clear();
+    details.refusals.push_back(refusal->text);
+}
+
+qcow2::CheckReport ImageFile::check(const qcow2::Header &header, const int32_t &stop) {
+    if (header.clusters(media_.size()) > MAX_CHECKED_CLUSTERS) throw FileError("read", EFBIG, path_);
+    Stoppable media(media_, stop);
+    qcow2::CheckReport report = finished(qcow2::check(media, header));
+    must(report.error);
+    return report;
+}
+
+ImageRuns ImageFile::map(const qcow2::Header &header, uint64_t from, const int32_t &stop) {
+    Stoppable media(media_, stop);
+    ImageRuns part;
+    must(finished(qcow2::map(media, header, from, header.size, part.runs, RUNS_OF_ONE_ANSWER)));
+    part.next = part.runs.empty() ? header.size : part.runs.back().start + part.runs.back().length;
+    return part;
 }
 
 bool ImageFile::keep_still() {

@@ -5,8 +5,12 @@
 #include <system_error>
 #include <vector>
 
+#include "targets/qcow2/bitmaps.h"
+#include "targets/qcow2/check.h"
 #include "targets/qcow2/file_media.h"
 #include "targets/qcow2/header.h"
+#include "targets/qcow2/map.h"
+#include "targets/qcow2/snapshots.h"
 
 namespace us::addon {
 
@@ -29,24 +33,44 @@ struct ImageHead {
     std::string message;
 };
 
+// What stands in the image beside its header.
+struct ImageDetails {
+    std::vector<qcow2::Snapshot> snapshots;
+    std::vector<qcow2::Bitmap> bitmaps;
+    std::vector<std::string> refusals; // of tables that contradict the specification
+};
+
+struct ImageRuns {
+    std::vector<qcow2::MapRun> runs;
+    uint64_t next = 0; // where the next part begins; the disk's size at its end
+};
+
+// All of it may wait. Throws FileError.
 class ImageFile {
   public:
     // A regular file or a block device: nothing else is opened, as the mere opening of a pipe or a character
-    // device may wait, or set something going. Throws FileError.
+    // device may wait, or set something going.
     explicit ImageFile(std::string path) : path_(std::move(path)), media_(open_for_reading(path_)) {}
 
-    qcow2::FileMedia &media() { return media_; }
-    const std::string &path() const { return path_; }
+    uint64_t bytes() const { return media_.size(); }
+    uint64_t disk_bytes() const; // that the file takes up
 
-    // Throws FileError.
     ImageHead head();
+
+    // Of an image with this header. What may take long ends with ECANCELED once `stop` is no longer 0.
+    ImageDetails details(const qcow2::Header &header);
+    qcow2::CheckReport check(const qcow2::Header &header, const int32_t &stop);
+    // From a guest's offset on: as many runs as fit one answer.
+    ImageRuns map(const qcow2::Header &header, uint64_t from, const int32_t &stop);
 
     // Keeps writers out, QEMU's and ours, for as long as this is there. False when there is one.
     bool keep_still();
 
   private:
     static int open_for_reading(const std::string &path);
+    void must(int error) const;
     std::vector<std::byte> read(uint64_t offset, uint64_t bytes);
+    void read_bitmaps(const qcow2::Header &header, ImageDetails &details);
     bool is_blank();
 
     std::string path_;

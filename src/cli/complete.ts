@@ -3,7 +3,8 @@
  *
  *     ublk-stack complete -- WORD...          the words after the program's name; the last is the one to complete
  *
- * and get one candidate per line, `value TAB description`, then `:files` where stack files fit too, else `:none`.
+ * and get one candidate per line, `value TAB description`, then `:files` where stack files fit too, `:any` where any file
+ * does, else `:none`.
  * It reads the registry only, not the parser: an answer has to be there before the finger is off the key.
  */
 
@@ -17,13 +18,17 @@ interface Candidate {
 
 export interface Answer {
   readonly candidates: readonly Candidate[];
-  readonly files: boolean;
+  readonly files: "none" | "files" | "any";
 }
 
-/** Names of the stacks that were applied; asked for only where a name fits. */
-export type StackNames = () => Promise<readonly string[]>;
+/** What was applied; asked for only where it fits. */
+export interface Names {
+  stacks(): Promise<readonly string[]>;
+  /** Layers that are images, as STACK/LAYER. */
+  images(): Promise<readonly string[]>;
+}
 
-const NOTHING: Answer = { candidates: [], files: false };
+const NOTHING: Answer = { candidates: [], files: "none" };
 const HELP: OptionSpec = { flags: "-h, --help", description: "show help" };
 const VERSION: OptionSpec = { flags: "-V, --version", description: "print the version" };
 
@@ -64,7 +69,7 @@ function findOption(verb: VerbSpec | undefined, name: string): OptionSpec | unde
 }
 
 function startingWith(prefix: string, candidates: readonly Candidate[]): Answer {
-  return { candidates: candidates.filter(({ value }) => value.startsWith(prefix)), files: false };
+  return { candidates: candidates.filter(({ value }) => value.startsWith(prefix)), files: "none" };
 }
 
 function offerFlags(verb: VerbSpec | undefined, word: string): Answer {
@@ -78,22 +83,35 @@ function offerFlags(verb: VerbSpec | undefined, word: string): Answer {
 
 /** @param prefix stands before every value: "--output=" where the shell keeps it in the word */
 function offerValues(option: OptionSpec, word: string, prefix: string): Answer {
-  if (option.offer === "files") return { candidates: [], files: true };
+  if (option.offer === "files") return { candidates: [], files: "files" };
   const values = (option.choices ?? []).map((value) => ({ value: `${prefix}${value}`, description: "" }));
   return startingWith(`${prefix}${word}`, values);
 }
 
-async function offerArgument(argument: ArgumentSpec, word: string, stackNames: StackNames): Promise<Answer> {
+async function offerArgument(argument: ArgumentSpec, word: string, names: Names): Promise<Answer> {
   if (argument.choices !== undefined) {
     return startingWith(
       word,
       argument.choices.map((value) => ({ value, description: "" })),
     );
   }
-  const files = argument.offer === "files" || argument.offer === "files-or-stacks";
-  if (argument.offer === undefined || argument.offer === "files") return { candidates: [], files };
-  const names = (await stackNames()).map((value) => ({ value, description: "stack" }));
-  return { ...startingWith(word, names), files };
+  const named = (values: readonly string[], description: string): Answer =>
+    startingWith(
+      word,
+      values.map((value) => ({ value, description })),
+    );
+  switch (argument.offer) {
+    case "files":
+      return { candidates: [], files: "files" };
+    case "stacks":
+      return named(await names.stacks(), "stack");
+    case "files-or-stacks":
+      return { ...named(await names.stacks(), "stack"), files: "files" };
+    case "images":
+      return { ...named(await names.images(), "layer"), files: "any" };
+    default:
+      return NOTHING;
+  }
 }
 
 /** How many positional words stand among the words after the verb; values of options are not. */
@@ -115,7 +133,7 @@ function countPositionals(verb: VerbSpec, words: readonly string[]): number {
 /**
  * @param given words after the program's name; the last one, possibly empty, is being typed
  */
-export async function complete(given: readonly string[], stackNames: StackNames): Promise<Answer> {
+export async function complete(given: readonly string[], names: Names): Promise<Answer> {
   const { words, broken } = joinBroken(given);
   const word = words.at(-1) ?? "";
   const before = words.slice(0, -1);
@@ -142,7 +160,7 @@ export async function complete(given: readonly string[], stackNames: StackNames)
   const position = countPositionals(verb, before.slice(before.indexOf(verb.name) + 1));
   const last = verb.arguments.at(-1);
   const argument = verb.arguments[position] ?? (last?.variadic ? last : undefined);
-  return argument === undefined ? NOTHING : await offerArgument(argument, word, stackNames);
+  return argument === undefined ? NOTHING : await offerArgument(argument, word, names);
 }
 
 function splitAtEqual(word: string): [string, string | undefined] {
@@ -153,12 +171,13 @@ function splitAtEqual(word: string): [string, string | undefined] {
 /** The answer as text; see the head of this file. */
 export function renderAnswer({ candidates, files }: Answer): string {
   const lines = candidates.map(({ value, description }) => `${value}\t${description}`);
-  return [...lines, files ? ":files" : ":none", ""].join("\n");
+  return [...lines, `:${files}`, ""].join("\n");
 }
 
 /** @param words what follows `complete`: usually "--" first */
 export async function answerShell(words: readonly string[], env: NodeJS.ProcessEnv): Promise<string> {
   const given = words[0] === "--" ? words.slice(1) : words;
-  const { appliedStackNames } = await import("./common/stack-names.js");
-  return renderAnswer(await complete(given, () => appliedStackNames(env)));
+  const { appliedImageNames, appliedStackNames } = await import("./common/stack-names.js");
+  const names = { stacks: () => appliedStackNames(env), images: () => appliedImageNames(env) };
+  return renderAnswer(await complete(given, names));
 }

@@ -16,13 +16,17 @@ _ublk_stack() {
         *) COMPREPLY+=("\${line%%$'\\t'*}") ;;
         esac
     done < <(ublk-stack complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
-    [[ $offer == files ]] || return 0
+    [[ $offer == none ]] && return 0
     compopt -o filenames 2>/dev/null
     while IFS= read -r line; do
         COMPREPLY+=("$line")
     done < <(
-        for pattern in '*.yaml' '*.yml' '*.json'; do compgen -f -X "!$pattern" -- "$current"; done
-        compgen -d -- "$current"
+        if [[ $offer == any ]]; then
+            compgen -f -- "$current"
+        else
+            for pattern in '*.yaml' '*.yml' '*.json'; do compgen -f -X "!$pattern" -- "$current"; done
+            compgen -d -- "$current"
+        fi
     )
 }
 complete -F _ublk_stack ublk-stack
@@ -42,6 +46,7 @@ _ublk-stack() {
     local found=1
     if (( $#offers )); then _describe ublk-stack offers && found=0; fi
     if [[ $offer == files ]]; then _files -g '*.(yaml|yml|json)' && found=0; fi
+    if [[ $offer == any ]]; then _files && found=0; fi
     return found
 }
 if [[ \${funcstack[1]} == _ublk-stack ]]; then
@@ -59,6 +64,8 @@ function __ublk_stack_offers
         switch $line
             case ':files'
                 __fish_complete_suffix .yaml
+            case ':any'
+                __fish_complete_path "$current"
             case ':*'
             case '*'
                 echo -- $line

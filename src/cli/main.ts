@@ -50,7 +50,8 @@ async function runVerb(parsed: Parsed, terminal: Terminal, surroundings: Surroun
     return interrupted.aborted ? INTERRUPTED : status;
   } catch (thrown) {
     if (interrupted.aborted) return INTERRUPTED;
-    return reportError(toStackError(thrown), terminal.err, `ublk-stack ${parsed.verb.name}`);
+    const status = reportError(toStackError(thrown), terminal.err, `ublk-stack ${parsed.verb.name}`);
+    return parsed.verb.errorStatus ?? status;
   }
 }
 
@@ -64,7 +65,9 @@ export async function main(argv: readonly string[], surroundings: Surroundings):
     const error = toStackError(thrown);
     if (typeof error.details.help === "string") terminal.err.line(error.details.help);
     const verb = findVerb(argv[0] ?? "");
-    return reportError(error, terminal.err, verb === undefined ? "ublk-stack" : `ublk-stack ${verb.name}`);
+    const subject = verb === undefined ? "ublk-stack" : `ublk-stack ${verb.name}`;
+    const status = reportError(error, terminal.err, subject);
+    return verb?.errorStatus ?? status;
   }
   return parsed === null ? 0 : await runVerb(parsed, terminal, surroundings);
 }

@@ -150,6 +150,11 @@ export const VERBOSE: OptionSpec = {
   flags: "-v, --verbose",
   description: "every check in full, with what it means",
 };
+export const FORCE_SHARE: OptionSpec = {
+  flags: "-U, --force-share",
+  description:
+    "info, map: read tables that somebody is writing to; what is shown may be of different moments",
+};
 export const STAY: OptionSpec = {
   flags: "--stay",
   description: "run: go on when the last stack is deleted (for systemd)",

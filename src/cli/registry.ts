@@ -9,8 +9,8 @@ import type { VerbModule } from "./common/invocation.js";
 import type { OptionSpec } from "./options.js";
 import * as options from "./options.js";
 
-/** What the shell offers for an argument: stack files, names of stacks, or the argument's choices. */
-export type Offer = "files" | "stacks" | "files-or-stacks";
+/** What the shell offers for an argument: stack files, names of stacks, images (layers, any files), or its choices. */
+export type Offer = "files" | "stacks" | "files-or-stacks" | "images";
 
 export interface ArgumentSpec {
   /** As it stands in the usage line, without brackets. */
@@ -33,6 +33,8 @@ export interface VerbSpec {
   /** Command lines without the program's name. */
   readonly examples: readonly string[];
   readonly load: () => Promise<VerbModule>;
+  /** What the process exits with on every error, bad usage too, where 2 says something else. */
+  readonly errorStatus?: 1;
   /** The verb ends by itself, and well, on SIGINT and SIGTERM. */
   readonly ownSignals?: true;
 }
@@ -174,6 +176,38 @@ truth: diff shows what was set, and the next apply takes it back.`,
     options: [options.outputOf(["json", "yaml"])],
     examples: ["explain demo"],
     load: () => import("./explain.js"),
+  },
+  {
+    name: "image",
+    summary: "look at a disk image: what it is, whether it is whole, where its data lie",
+    details: `For qcow2, QEMU's format. A target is a path, and one that begins with /, ./ or ../ always; a word STACK/LAYER is the
+image of a layer if there is no file of that name. Nothing is changed, and no file is opened that the header names.
+info says what the header says; check compares every refcount with the references that are found; map lists the runs of the
+guest's disk: what a backing file shows is "backing" (depth 1), and not looked up. With -o json, what qemu-img says too has
+qemu-img's names and shapes. While somebody writes to an image, QEMU's programs or a server, info shows its header only, and
+check and map refuse; while one of them runs, no writer can begin.
+Exits 1 on every error; check exits 0 when the image is whole, 2 when it is corrupt, 3 when it has leaks and no corruptions.`,
+    group: "Looking",
+    arguments: [
+      {
+        name: "action",
+        description: "what to look at",
+        required: true,
+        variadic: false,
+        choices: ["info", "check", "map"],
+      },
+      {
+        name: "file|stack/layer",
+        description: "an image file or disk, or a qcow2 layer of a stack that was applied",
+        required: true,
+        variadic: false,
+        offer: "images",
+      },
+    ],
+    options: [options.FORCE_SHARE, options.outputOf(["json", "yaml"])],
+    examples: ["image info disk.qcow2", "image check demo/disk", "image map -o json ./disk.qcow2"],
+    load: () => import("./image.js"),
+    errorStatus: 1,
   },
   {
     name: "validate",

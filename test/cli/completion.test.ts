@@ -5,11 +5,11 @@ import { complete } from "../../src/cli/complete.js";
 import { VERBS } from "../../src/cli/registry.js";
 import { CLI, cli, hasProgram, quoted, run, temporaryFolder, userEnv } from "./harness.js";
 
-const names = async () => ["demo", "other"];
+const names = { stacks: async () => ["demo", "other"], images: async () => ["demo/disk"] };
 
 async function offered(...words: string[]): Promise<string[]> {
   const { candidates, files } = await complete(words, names);
-  return [...candidates.map(({ value }) => value), ...(files ? ["<files>"] : [])];
+  return [...candidates.map(({ value }) => value), ...(files === "none" ? [] : [`<${files}>`])];
 }
 
 describe("what is offered", () => {
@@ -48,6 +48,12 @@ describe("what is offered", () => {
     expect(await offered("delete", "demo", "o")).toEqual(["other", "<files>"]);
     expect(await offered("graph", "")).toEqual(["demo", "other", "<files>"]);
     expect(await offered("wait", "--", "d")).toEqual(["demo"]);
+  });
+
+  it("layers that are images, and any file, where an image fits", async () => {
+    expect(await offered("image", "")).toEqual(["info", "check", "map"]);
+    expect(await offered("image", "map", "")).toEqual(["demo/disk", "<any>"]);
+    expect(await offered("image", "-U", "map", "x")).toEqual(["<any>"]);
   });
 
   it("choices of arguments", async () => {

@@ -370,7 +370,7 @@ int main(int argc, char **argv) {
         if (!strcmp(argv[i], "--seed")) seed = strtoull(argv[i + 1], nullptr, 10);
         if (!strcmp(argv[i], "--leave")) prefix = argv[i + 1];
         if (!strcmp(argv[i], "--image")) {
-            FileMedia file(argv[i + 1]);
+            FileMedia file(opened(argv[i + 1]));
             image.resize(file.size());
             if (finished(file.read(0, image)) != 0 || image.empty()) return perror(argv[i + 1]), 2;
         }

@@ -126,7 +126,7 @@ static int make(const char *path, const json &o) {
     options.data_file_raw = o.value("dataFileRaw", false);
     options.preallocate_metadata = o.value("preallocate", false);
     options.media_is_zero = o.value("zero", false);
-    FileMedia media(path, O_RDWR | O_CREAT);
+    FileMedia media(opened(path, O_RDWR | O_CREAT));
     Created created = finished(create(media, options));
     if (created.refusal)
         std::cout << refused(*created.refusal) << "\n";
@@ -146,7 +146,7 @@ int main(int argc, char **argv) {
         std::cerr << "usage: image-tool info|check|map|read|rewrite FILE, image-tool create FILE OPTIONS\n";
         return 2;
     }
-    FileMedia media(argv[2], verb == "rewrite" ? O_RDWR : O_RDONLY);
+    FileMedia media(opened(argv[2], verb == "rewrite" ? O_RDWR : O_RDONLY));
     if (media.size() == 0) return perror(argv[2]), 2;
     Header header;
     if (auto refusal = open_image(media, header)) {

@@ -17,11 +17,10 @@
 
 using us::finished;
 
-class FileMedia : public us::qcow2::FileMedia {
-  public:
-    explicit FileMedia(const std::string &path, int flags = O_RDONLY)
-        : us::qcow2::FileMedia(open(path.c_str(), flags | O_CLOEXEC, 0600)) {}
-};
+// For a FileMedia.
+inline int opened(const std::string &path, int flags = O_RDONLY) {
+    return open(path.c_str(), flags | O_CLOEXEC, 0600);
+}
 
 class MemoryMedia : public us::qcow2::Media {
   public:

@@ -20,14 +20,17 @@ void append(std::vector<MapRun> &runs, const MapRun &run) {
 
 } // namespace
 
-Task<int> map(Media &media, const Header &header, uint64_t start, uint64_t end, std::vector<MapRun> &runs) {
-    std::vector<std::byte> l1(header.l1().bytes), l2;
-    if (int error = co_await media.read(header.l1_offset, l1)) co_return error;
+Task<int> map(Media &media, const Header &header, uint64_t start, uint64_t end, std::vector<MapRun> &runs,
+              size_t most) {
+    if (start >= end) co_return 0;
+    uint64_t first = start / header.l2_span(), last = (end - 1) / header.l2_span();
+    std::vector<std::byte> l1((last - first + 1) * 8), l2;
+    if (int error = co_await media.read(header.l1_offset + first * 8, l1)) co_return error;
     const us_qcow2_shape &shape = header.shape;
     uint64_t cluster = header.cluster_bytes(), loaded = UINT64_MAX;
-    for (uint64_t at = start; at < end;) {
+    for (uint64_t at = start; at < end && runs.size() <= most;) {
         uint64_t index = at / header.l2_span(), span_end = std::min(end, (index + 1) * header.l2_span());
-        uint64_t table = load<uint64_t>(l1.data() + index * 8) & US_QCOW2_HOST_MASK;
+        uint64_t table = load<uint64_t>(l1.data() + (index - first) * 8) & US_QCOW2_HOST_MASK;
         if (table == 0) {
             append(runs, {at, span_end - at, US_QCOW2_UNALLOCATED, 0});
             at = span_end;

@@ -15,8 +15,9 @@ struct MapRun {
     uint64_t host = 0; // of DATA, INFLATE, and of what is reserved for others; 0: nowhere
 };
 
-// [start, end) of the guest's disk, in order, without a gap; runs that go on in every respect are one. 0 or
-// -errno.
-Task<int> map(Media &media, const Header &header, uint64_t start, uint64_t end, std::vector<MapRun> &runs);
+// [start, end) of the guest's disk, in order, without a gap; runs that go on in every respect are one. Ends
+// early with more than `most` of them; the last one may then go on. 0 or -errno.
+Task<int> map(Media &media, const Header &header, uint64_t start, uint64_t end, std::vector<MapRun> &runs,
+              size_t most = SIZE_MAX);
 
 } // namespace us::qcow2

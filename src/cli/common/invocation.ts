@@ -24,6 +24,7 @@ export interface Options {
   readonly verbose?: boolean;
   readonly stay?: boolean;
   readonly watch?: boolean;
+  readonly forceShare?: boolean;
 }
 
 export type Since = { readonly agoMs: number } | { readonly atMs: number };
@@ -41,8 +42,11 @@ export interface Invocation {
   readonly interrupted: AbortSignal;
 }
 
-/** 0 success, 1 failure, 2 bad usage or an invalid spec; `diff`: 1 says that there are differences. */
-export type ExitStatus = 0 | 1 | 2;
+/**
+ * 0 success, 1 failure, 2 bad usage or an invalid spec; `diff`: 1 says that there are differences; `image`: 1 any error, 2
+ * a corrupt image, 3 leaks.
+ */
+export type ExitStatus = 0 | 1 | 2 | 3;
 
 export interface VerbModule {
   run(invocation: Invocation): Promise<ExitStatus>;

@@ -2,15 +2,11 @@
 
 import type { LogLine } from "../../reconcile/logs.js";
 import type { Colors } from "../common/terminal.js";
+import { clean } from "./clean.js";
 
 /** Said by the words before or after the message, or of no use to people. */
 const SHOWN_ELSEWHERE = new Set(["time", "level", "msg", "stack", "device", "layer", "pid", "hostname"]);
 const MAX_TIME_MS = 8.64e15;
-/** What would move the cursor or change the terminal: names and paths come from elsewhere. */
-const CONTROL = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
-
-const clean = (text: string): string => text.replaceAll(CONTROL, "\uFFFD");
-
 function levelText(level: number, { red, yellow, dim }: Colors): string {
   if (level >= 50) return red("error");
   if (level >= 40) return yellow("warn ");

@@ -13,7 +13,8 @@ A word with a dot or a slash, or \`-\` for standard input, means a stack file (o
 name of a stack. Files may hold several documents.
 
 **Exit codes.** 0 success. 1 failure; for \`diff\`: there are differences. 2 bad usage or a stack that is refused, in which
-case nothing was changed; for \`diff\`: it could not be told. 130 interrupted: what the controller has begun goes on.
+case nothing was changed; for \`diff\`: it could not be told. 130 interrupted: what the controller has begun goes on. The
+verb \`image\` has 1 for all errors, and numbers of its own for what a check finds.
 
 **Output.** A terminal gets colours, aligned columns and live progress; a pipe or file gets plain text. \`NO_COLOR\` and
 \`FORCE_COLOR\` are honoured. Results go to standard output; warnings, errors and progress to standard error. With

@@ -1,0 +1,16 @@
+// What was found in images, as JavaScript has it; see src/native.ts for the types.
+#pragma once
+
+#define NAPI_VERSION 8
+#include <napi.h>
+
+#include "addon/image_file.h"
+
+namespace us::addon {
+
+Napi::Value value_of(Napi::Env env, const ImageHead &head);
+Napi::Value value_of(Napi::Env env, const ImageDetails &details);
+Napi::Value value_of(Napi::Env env, const qcow2::CheckReport &report);
+Napi::Value value_of(Napi::Env env, const ImageRuns &part);
+
+} // namespace us::addon
