@@ -23,6 +23,7 @@ US_INLINE struct us_step us_map(const struct us_table *table, const struct us_li
         return us_mirror_map(&live->layers[US_BOUND(index, US_MAX_LAYERS)], nr, op, offset, length);
     if (US_USES(US_TYPE_INSTRUMENT) && layer->type == US_TYPE_INSTRUMENT)
         return us_instrument_map(&live->layers[US_BOUND(index, US_MAX_LAYERS)], op, offset, length);
+    if (US_USES(US_TYPE_FORMAT) && layer->type == US_TYPE_FORMAT) return us_step_redirect();
     if (op == US_OP_FLUSH) return us_step_all(nr, 0, 0);
     if (US_USES(US_TYPE_STRIPE) && layer->type == US_TYPE_STRIPE && nr > 0)
         return us_stripe_map((us_u32)layer->param[US_STRIPE_CHUNK_SHIFT] & 63, nr, offset, length);

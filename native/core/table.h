@@ -26,6 +26,7 @@ enum us_type {
     US_TYPE_MIRROR = 5,
     US_TYPE_PARTITION = 6,
     US_TYPE_INSTRUMENT = 7, /* delay, error, flakey, …: whatever looks at requests before it passes them on */
+    US_TYPE_FORMAT = 8,     /* qcow2: where its bytes lie is its handler's knowledge */
 };
 
 enum us_op {

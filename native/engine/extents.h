@@ -1,4 +1,4 @@
-// Allocation of a layer, found by asking the leaves along the mapping of a read.
+// Allocation of a layer, found by asking the leaves and formats along the mapping of a read.
 #pragma once
 
 #include <vector>

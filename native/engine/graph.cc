@@ -13,6 +13,7 @@
 #include "engine/log.h"
 #include "engine/queue_impl.h"
 #include "engine/status.h"
+#include "targets/format.h"
 #include "targets/instrument.h"
 
 namespace us {
@@ -59,29 +60,23 @@ void Graph::open(uint32_t nr_queues, uint32_t depth) {
         if (impl_->state_dir < 0)
             throw ConfigError("io-error", "cannot open " + runtime.state_dir + ": " + strerror(errno));
         impl_->offload = std::make_unique<Offload>();
-        impl_->live_file = std::make_unique<LiveFile>(runtime.run_dir, runtime.boot_id,
-                                                      impl_->config.table_hash, nr_queues, depth);
+        uint32_t child_slots = impl_->nr_child_slots();
+        impl_->live_file = std::make_unique<LiveFile>(
+            runtime.run_dir, runtime.boot_id, impl_->config.table_hash, nr_queues, depth, child_slots);
         impl_->live = &impl_->live_file->live();
         for (us_live_layer &layer : impl_->live->layers)
             layer = {~0u, ~0u, 0, 0, 0, 0};
-        impl_->load_handlers();
+        impl_->load_handlers(child_slots);
         impl_->live_file->commit();
     }
     impl_->check_exports();
 }
 
-void Graph::settle(Queue &queue) {
+void Graph::make_ready(Queue &queue) {
     if (!impl_->live_file) return;
-    int error = 0;
-    bool done = false;
-    Task<void> work = impl_->settle(queue.impl().executor, error);
-    auto run = [](Task<void> work, bool &done) -> Task<void> {
-        co_await work;
-        done = true;
-    };
-    detach(run(std::move(work), done));
-    queue.impl().run_until([&] { return done; });
-    if (error != 0) throw std::system_error(-error, std::generic_category(), "making mirrors equal");
+    std::optional<ConfigError> trouble;
+    Impl::run(queue, impl_->make_ready(queue.impl().executor, trouble));
+    if (trouble) throw *trouble;
 }
 
 void Graph::start_background(Queue &queue) {
@@ -93,7 +88,28 @@ void Graph::start_background(Queue &queue) {
         if (Handler *handler = target->handler()) handler->start_background(queue.impl().executor);
 }
 
+// From the exports down: what a format writes as it ends may be another one's to keep.
+void Graph::Impl::shut_formats(Graph &graph) {
+    std::unique_ptr<Queue> queue;
+    for (uint32_t i = 0; i < targets.size(); i++) {
+        Format *format = targets[i]->format();
+        if (!format || troubles.contains(i)) continue;
+        if (!queue) queue = std::make_unique<Queue>(graph, QueueOptions{.depth = 1});
+        int error = 0;
+        auto shut = [](Format &format, Queue &queue, int &error) -> Task<void> {
+            error = co_await format.shut(queue.impl().executor);
+        };
+        run(*queue, shut(*format, *queue, error));
+        if (error != 0)
+            log(Level::error,
+                "layer \"" + targets[i]->config().name +
+                    "\": its tables are not all written: " + strerror(-error) +
+                    "; the next server goes on with them, unless the machine is restarted first");
+    }
+}
+
 void Graph::close() {
+    impl_->shut_formats(*this);
     for (uint32_t i = 0; i < impl_->targets.size(); i++)
         if (Handler *handler = impl_->targets[i]->handler(); handler && !impl_->troubles.contains(i))
             handler->finish();
@@ -115,9 +131,11 @@ void Graph::close() {
 bool Graph::prefers_zero_copy() const {
     for (Leaf *leaf : impl_->leaves)
         if (leaf && !leaf->zero_copy()) return false;
-    for (const auto &target : impl_->targets)
+    for (const auto &target : impl_->targets) {
+        if (target->format()) return false;
         if (Instrument *instrument = target->instrument(); instrument && instrument->needs_all_bytes())
             return false;
+    }
     return true;
 }
 

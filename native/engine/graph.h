@@ -30,9 +30,10 @@ class Graph {
     // ConfigError or std::system_error.
     void open(uint32_t nr_queues, uint32_t depth);
 
-    // Makes equal again whatever a dead predecessor had in flight (mirrors), using `queue`'s ring. Called on
-    // the queue thread of queue 0 before anything is served; blocks until done. Throws std::system_error.
-    void settle(class Queue &queue);
+    // Makes equal again whatever a dead predecessor had in flight (mirrors), and opens what lies on layers
+    // (formats), using `queue`'s ring. Called on the queue thread of queue 0 before anything is served;
+    // blocks until done. Throws ConfigError.
+    void make_ready(class Queue &queue);
 
     // Begins background work (resync of mirrors) on queue 0; call once serving. Returns at once.
     void start_background(class Queue &queue);

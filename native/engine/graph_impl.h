@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "engine/config.h"
@@ -25,7 +26,8 @@ struct Graph::Impl {
 
     // ---- opening, in open.cc
     void open_leaves();
-    void load_handlers();
+    void load_handlers(uint32_t nr_child_slots);
+    uint32_t nr_child_slots() const;
     MemberNow member_now(uint32_t layer) const;
     std::string trouble_of(uint32_t layer) const; // why a layer cannot be served; empty when it can
     void check_exports() const;
@@ -34,10 +36,14 @@ struct Graph::Impl {
     void on_background_queue(const std::function<void(Executor &)> &fn);
 
     // ---- settle.cc
-    Task<void> settle(Executor &executor, int &error);
+    // Runs work on a queue that serves nobody yet, or nobody any more, until it has ended.
+    static void run(Queue &queue, Task<void> work);
+    Task<void> make_ready(Executor &executor, std::optional<ConfigError> &trouble);
+    Task<int> settle(Executor &executor, uint32_t root, uint32_t &settled);
     Task<int> settle_layer(Executor &executor, uint32_t layer, LeafIo io);
     Task<void> settle_dropped(Executor &executor, uint32_t layer, LeafIo io);
     void leave_unsettled(uint32_t layer);
+    void shut_formats(Graph &graph);
 
     DeviceConfig config;
     std::vector<std::unique_ptr<Target>> &targets; // config.targets

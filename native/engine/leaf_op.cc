@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 
 #include "engine/counters.h"
 #include "engine/graph_impl.h"
@@ -87,6 +88,12 @@ Next fail(LeafOp &op, int32_t result, int32_t &error) {
     return Next::ended;
 }
 
+// Media that grow read zeros behind their end, to which a direct read cannot ask for the rest again.
+bool reads_past_end(const LeafOp &op) {
+    return op.io.op == US_OP_READ && op.leaf->grows() && op.io.buffer.data &&
+           op.io.offset + op.good >= op.leaf->length();
+}
+
 // Takes the result of one step.
 Next advance(LeafOp &op, int64_t result, int32_t &error) {
     error = 0;
@@ -104,11 +111,16 @@ Next advance(LeafOp &op, int64_t result, int32_t &error) {
         op.good = op.io.length;
         return Next::ended;
     }
+    op.good += static_cast<uint64_t>(result);
+    if (op.good == op.io.length) return Next::ended;
+    if (reads_past_end(op)) {
+        memset(op.io.buffer.data + op.good, 0, op.io.length - op.good);
+        op.good = op.io.length;
+        return Next::ended;
+    }
     // Nothing more inside of the layer: the file was truncated underneath, or the media ended early.
     if (result == 0) return fail(op, -EIO, error);
-    op.good += static_cast<uint64_t>(result);
-    if (op.good < op.io.length) return Next::again;
-    return Next::ended;
+    return Next::again;
 }
 
 bool step(LeafOp &op, int32_t &error);

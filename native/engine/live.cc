@@ -14,7 +14,7 @@ namespace us {
 namespace {
 
 constexpr uint64_t MAGIC = 0x6576696c2d6b6275; // "ubk-live"
-constexpr uint32_t VERSION = 3;
+constexpr uint32_t VERSION = 4;
 constexpr size_t PAGE = 4096; // memory is shared with the kernel in whole pages
 
 struct Header {
@@ -22,7 +22,7 @@ struct Header {
     uint32_t version;
     uint32_t nr_slots;
     uint64_t table_hash;
-    uint32_t nr_queues, depth;
+    uint32_t nr_queues, depth, nr_child_slots, reserved;
     char boot_id[40];
 };
 
@@ -30,8 +30,8 @@ struct Header {
     throw std::system_error(errno, std::generic_category(), std::string(what) + " " + path);
 }
 
-uint64_t slots_for(uint64_t nr_queues, uint64_t depth) {
-    return US_MAX_LAYERS * BACKGROUND_SLOTS + nr_queues * depth;
+uint64_t slots_for(uint64_t nr_queues, uint64_t depth, uint64_t nr_child_slots) {
+    return US_MAX_LAYERS * BACKGROUND_SLOTS + nr_queues * depth + nr_child_slots;
 }
 
 void *map(int fd, size_t bytes) {
@@ -52,8 +52,9 @@ struct LiveFile::Layout {
 };
 
 LiveFile::LiveFile(const std::string &folder, const std::string &boot_id, uint64_t table_hash,
-                   uint32_t nr_queues, uint32_t depth)
-    : path_(folder + "/live"), boot_id_(boot_id.substr(0, sizeof(Header::boot_id) - 1)), depth_(depth) {
+                   uint32_t nr_queues, uint32_t depth, uint32_t nr_child_slots)
+    : path_(folder + "/live"), boot_id_(boot_id.substr(0, sizeof(Header::boot_id) - 1)), depth_(depth),
+      nr_child_slots_(nr_child_slots), first_child_slot_(request_slot(nr_queues, 0)) {
     look_at_predecessor(table_hash, nr_queues);
     if (!layout_) create_fresh(table_hash, nr_queues);
     inflight_ = std::make_unique<Inflight>(layout_->slots, layout_->header.nr_slots);
@@ -78,7 +79,8 @@ void LiveFile::look_at_predecessor(uint64_t table_hash, uint32_t nr_queues) {
 
     auto *layout = static_cast<Layout *>(mapped);
     const Header &h = layout->header;
-    bool valid = h.magic == MAGIC && h.version == VERSION && h.nr_slots == slots_for(h.nr_queues, h.depth) &&
+    bool valid = h.magic == MAGIC && h.version == VERSION &&
+                 h.nr_slots == slots_for(h.nr_queues, h.depth, h.nr_child_slots) &&
                  Layout::bytes(h.nr_slots) == bytes &&
                  strncmp(h.boot_id, boot_id_.c_str(), sizeof h.boot_id) == 0;
     bool busy = false;
@@ -86,7 +88,8 @@ void LiveFile::look_at_predecessor(uint64_t table_hash, uint32_t nr_queues) {
         busy |= layout->slots[i].sequence.load() != 0;
     for (uint32_t i = 0; valid && i < US_MAX_LAYERS; i++)
         busy |= layout->resync[i].unrecorded != 0 || layout->resync[i].unsettled != 0;
-    bool fits = valid && h.table_hash == table_hash && h.nr_queues == nr_queues && h.depth == depth_;
+    bool fits = valid && h.table_hash == table_hash && h.nr_queues == nr_queues && h.depth == depth_ &&
+                h.nr_child_slots == nr_child_slots_;
     if (valid && !busy) predecessor_ = Predecessor::idle;
     if (fits) {
         predecessor_ = Predecessor::same;
@@ -98,7 +101,7 @@ void LiveFile::look_at_predecessor(uint64_t table_hash, uint32_t nr_queues) {
 }
 
 void LiveFile::create_fresh(uint64_t table_hash, uint32_t nr_queues) {
-    auto nr_slots = static_cast<uint32_t>(slots_for(nr_queues, depth_));
+    auto nr_slots = static_cast<uint32_t>(slots_for(nr_queues, depth_, nr_child_slots_));
     std::string beside = path_ + ".new";
     int fd = open(beside.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) fail("cannot create", beside);
@@ -119,6 +122,7 @@ void LiveFile::create_fresh(uint64_t table_hash, uint32_t nr_queues) {
     h.table_hash = table_hash;
     h.nr_queues = nr_queues;
     h.depth = depth_;
+    h.nr_child_slots = nr_child_slots_;
     memcpy(h.boot_id, boot_id_.c_str(), boot_id_.size() + 1);
 }
 

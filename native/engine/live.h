@@ -1,7 +1,8 @@
 // The live file: words that change while IO runs, and what is in flight. Mapped, so that they outlive the
 // server.
 //
-//     header | us_live | ResyncWords per layer | Slot × (BACKGROUND_SLOTS per layer + queues × depth)
+//     header | us_live | ResyncWords per layer | Slot × (BACKGROUND_SLOTS per layer + queues × depth + child
+//     slots)
 //
 // A file is valid only under its own name: a fresh one is filled beside it and renamed by commit().
 #pragma once
@@ -19,9 +20,10 @@ namespace us {
 
 class LiveFile {
   public:
-    // Slots for nr_queues × depth requests of the table that table_hash names. Throws std::system_error.
+    // Slots for nr_queues × depth requests of the table that table_hash names, and as many as its formats
+    // need for their children. Throws std::system_error.
     LiveFile(const std::string &folder, const std::string &boot_id, uint64_t table_hash, uint32_t nr_queues,
-             uint32_t depth);
+             uint32_t depth, uint32_t nr_child_slots);
     ~LiveFile();
     LiveFile(const LiveFile &) = delete;
     LiveFile &operator=(const LiveFile &) = delete;
@@ -44,6 +46,7 @@ class LiveFile {
     uint32_t request_slot(uint32_t queue, uint32_t tag) const {
         return US_MAX_LAYERS * BACKGROUND_SLOTS + queue * depth_ + tag;
     }
+    uint32_t child_slot(uint32_t index) const { return first_child_slot_ + index; }
 
   private:
     struct Layout;
@@ -52,7 +55,7 @@ class LiveFile {
     void create_fresh(uint64_t table_hash, uint32_t nr_queues);
 
     std::string path_, boot_id_;
-    uint32_t depth_;
+    uint32_t depth_, nr_child_slots_, first_child_slot_;
     Layout *layout_ = nullptr;
     size_t bytes_ = 0;
     Predecessor predecessor_ = Predecessor::unknown;

@@ -4,6 +4,7 @@
 
 #include "engine/graph_impl.h"
 #include "engine/log.h"
+#include "targets/format.h"
 
 namespace us {
 
@@ -24,6 +25,17 @@ std::string identity_of(const Graph::Impl &graph, uint32_t layer) {
     for (uint32_t child : target.config().children)
         identity += (identity.empty() ? "" : " + ") + identity_of(graph, child);
     return identity;
+}
+
+// A path names a leaf, and an image that lies on one. No tool knows the others.
+void name_as_image(const Graph::Impl &graph, uint32_t layer, MemberNow &member) {
+    const Target &target = *graph.targets[layer];
+    uint32_t holder = layer;
+    if (graph.targets[layer]->format() && graph.leaves[target.config().children[0]])
+        holder = target.config().children[0];
+    bool on_path = graph.leaves[holder] && !graph.leaves[holder]->path().empty();
+    member.image_name = on_path ? graph.leaves[holder]->path() : "ublk-stack:" + target.config().name;
+    member.image_format = on_path && holder != layer ? graph.config.types[layer] : "raw";
 }
 
 } // namespace
@@ -59,6 +71,9 @@ MemberNow Graph::Impl::member_now(uint32_t layer) const {
     MemberNow member;
     member.name = targets[layer]->config().name;
     member.single_leaf = leaves[layer] != nullptr;
+    member.size = targets[layer]->config().size;
+    member.block = targets[layer]->config().geometry.logical_block;
+    name_as_image(*this, layer, member);
     member.trouble = trouble_of(layer);
     std::vector<uint32_t> below;
     append_leaves(*this, layer, below);
@@ -81,7 +96,8 @@ MemberNow Graph::Impl::member_now(uint32_t layer) const {
     return member;
 }
 
-void Graph::Impl::load_handlers() {
+void Graph::Impl::load_handlers(uint32_t nr_child_slots) {
+    uint32_t next_child_slots = 0;
     for (uint32_t i = static_cast<uint32_t>(targets.size()); i-- > 0;) {
         Handler *handler = targets[i]->handler();
         if (!handler) continue;
@@ -90,6 +106,11 @@ void Graph::Impl::load_handlers() {
         context.resync = &live_file->resync(i);
         context.inflight = &live_file->inflight();
         context.own_slots = live_file->background_slot(i);
+        if (nr_child_slots != 0 && targets[i]->format()) {
+            context.child_slots = live_file->child_slot(next_child_slots);
+            context.nr_child_slots = CHILD_SLOTS;
+            next_child_slots += CHILD_SLOTS;
+        }
         context.predecessor = live_file->predecessor();
         for (uint32_t child : targets[i]->config().children)
             context.members.push_back(member_now(child));

@@ -48,6 +48,16 @@ struct OffloadAwaiter {
 
 } // namespace
 
+thread_local Executor *Executor::of_this_thread = nullptr;
+
+QueueExecutor::QueueExecutor(Queue &queue) : queue_(queue), bounce_(queue) {
+    of_this_thread = this;
+}
+
+QueueExecutor::~QueueExecutor() {
+    if (of_this_thread == this) of_this_thread = nullptr;
+}
+
 Task<IoResult> QueueExecutor::execute(uint32_t layer, LeafIo io, const Run &run) {
     Target &target = *queue_.graph().impl().targets[layer];
     if (target.leaf()) return execute_leaf(layer, io);

@@ -14,7 +14,8 @@ class Queue;
 
 class QueueExecutor : public Executor {
   public:
-    explicit QueueExecutor(Queue &queue) : queue_(queue), bounce_(queue) {}
+    explicit QueueExecutor(Queue &queue);
+    ~QueueExecutor() override;
 
     Task<IoResult> execute(uint32_t layer, LeafIo io, const Run &run) override;
     Task<int> offload(std::function<int()> fn) override;

@@ -1,19 +1,61 @@
-// After a killed predecessor: whatever it had in flight is made equal on all members before anything is
-// served.
+// Before anything is served, children first: what a killed predecessor had in flight is made equal on all
+// members, and formats are opened, which read what lies below them.
 #include <cerrno>
+#include <cstring>
 
 #include "core/map.h"
 #include "engine/graph_impl.h"
 #include "engine/log.h"
+#include "engine/queue_impl.h"
+#include "targets/format.h"
 
 namespace us {
 
-Task<void> Graph::Impl::settle(Executor &executor, int &error) {
-    Inflight &inflight = live_file->inflight();
+void Graph::Impl::run(Queue &queue, Task<void> work) {
+    bool done = false;
+    auto wait = [](Task<void> work, bool &done) -> Task<void> {
+        co_await work;
+        done = true;
+    };
+    detach(wait(std::move(work), done));
+    queue.impl().run_until([&] { return done; });
+}
+
+uint32_t Graph::Impl::nr_child_slots() const {
+    if (!config.has_mirror) return 0;
+    uint32_t slots = 0;
+    for (const auto &target : targets)
+        if (target->format()) slots += CHILD_SLOTS;
+    return slots;
+}
+
+Task<void> Graph::Impl::make_ready(Executor &executor, std::optional<ConfigError> &trouble) {
     uint32_t settled = 0;
-    for (uint32_t i = 0; i < inflight.size() && error == 0; i++) {
+    for (uint32_t i = static_cast<uint32_t>(targets.size()); i-- > 0 && !trouble;) {
+        Format *format = targets[i]->format();
+        if (format && !troubles.contains(i)) {
+            std::optional<ConfigError> refused = co_await format->open(executor);
+            if (refused && config.has_mirror)
+                troubles.emplace(i, *refused);
+            else
+                trouble = std::move(refused);
+        }
+        int error = co_await settle(executor, i, settled);
+        if (error != 0)
+            trouble = ConfigError("server-start", std::string("making mirrors equal: ") + strerror(-error));
+    }
+    if (settled)
+        log(Level::warn,
+            "made equal what a killed server had in flight: " + std::to_string(settled) + " requests");
+}
+
+Task<int> Graph::Impl::settle(Executor &executor, uint32_t root, uint32_t &settled) {
+    Inflight &inflight = live_file->inflight();
+    for (uint32_t i = 0; i < inflight.size(); i++) {
         const Slot &slot = inflight.slot(i);
-        if (slot.sequence.load() == 0) continue;
+        // What names no layer at all is found with the last one.
+        bool mine = slot.root == root || (root == 0 && slot.root >= config.table.nr_layers);
+        if (slot.sequence.load() == 0 || !mine) continue;
         LeafIo io;
         io.op = static_cast<us_op>(slot.op);
         io.offset = slot.offset;
@@ -21,14 +63,13 @@ Task<void> Graph::Impl::settle(Executor &executor, int &error) {
         bool sane = slot.root < config.table.nr_layers && us_op_writes(slot.op) &&
                     slot.offset <= config.table.layers[slot.root].size &&
                     slot.length <= config.table.layers[slot.root].size - slot.offset;
-        error = -EUCLEAN;
+        int error = -EUCLEAN;
         if (sane) error = co_await settle_layer(executor, slot.root, io);
-        if (error == 0) inflight.clear(i);
+        if (error != 0) co_return error;
+        inflight.clear(i);
         settled++;
     }
-    if (settled)
-        log(Level::warn,
-            "made equal what a killed server had in flight: " + std::to_string(settled) + " requests");
+    co_return 0;
 }
 
 // Mirrors that cannot be made equal now: when they are opened next, they take nothing for granted.

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "engine/scheduling.h"
+#include "targets/format.h"
 
 namespace us {
 
@@ -78,11 +79,18 @@ json status_of(const Graph::Impl &graph) {
                           {"discards", sums[i].discards},
                           {"bytesRead", sums[i].bytes_read},
                           {"bytesWritten", sums[i].bytes_written}});
-    json mirrors = json::array(), instruments = json::array();
+    json mirrors = json::array(), instruments = json::array(), images = json::array();
     for (const auto &target : graph.targets)
         if (const Handler *handler = target->handler())
-            (target->instrument() ? instruments : mirrors).push_back(handler->status());
-    return {{"queues", queues}, {"layers", layers}, {"mirrors", mirrors}, {"instruments", instruments}};
+            (target->instrument() ? instruments
+             : target->format()   ? images
+                                  : mirrors)
+                .push_back(handler->status());
+    return {{"queues", queues},
+            {"layers", layers},
+            {"mirrors", mirrors},
+            {"instruments", instruments},
+            {"images", images}};
 }
 
 } // namespace us

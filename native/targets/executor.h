@@ -55,6 +55,9 @@ class Executor {
     virtual void resume_later(std::coroutine_handle<> handle) = 0;
 
     virtual bool stopping() const = 0;
+
+    // Of the queue whose thread this is.
+    static thread_local Executor *of_this_thread;
 };
 
 } // namespace us

@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "targets/ofd_lock.h"
+
 namespace us {
 
 namespace {
@@ -47,7 +49,11 @@ FdLeaf::~FdLeaf() {
 }
 
 void FdLeaf::close() {
-    if (fd_ >= 0) ::close(fd_);
+    if (fd_ >= 0) {
+        // By word: the rings of a process that is ending may hold on to the file for a moment longer.
+        unlock_image(fd_);
+        ::close(fd_);
+    }
     fd_ = -1;
 }
 

@@ -36,16 +36,23 @@ struct MemberNow {
     bool blank_when_new = false;         // if it was not known before, then it is all zeros
     bool single_leaf = false;            // it is a leaf itself
     std::vector<Leaf *> leaves;
+    uint64_t size = 0;  // bytes
+    uint32_t block = 0; // bytes: its logical block
+    // How the header of an image names it, and its format: a path, or what no tool opens by mistake.
+    std::string image_name, image_format;
 };
 
 // In-flight slots of a handler's background work.
 constexpr uint32_t BACKGROUND_SLOTS = 4;
+// Of what a format above mirrors has in flight on its base: more have to wait.
+constexpr uint32_t CHILD_SLOTS = 64;
 
 struct HandlerContext {
     us_live_layer *live = nullptr;
     ResyncWords *resync = nullptr;
     Inflight *inflight = nullptr;
-    uint32_t own_slots = 0; // the first of BACKGROUND_SLOTS
+    uint32_t own_slots = 0;                       // the first of BACKGROUND_SLOTS
+    uint32_t child_slots = 0, nr_child_slots = 0; // of a format above mirrors
     Predecessor predecessor = Predecessor::unknown;
     std::vector<MemberNow> members;
     int state_dir = -1;  // descriptor of the folder for durable state; paths may be out of reach later

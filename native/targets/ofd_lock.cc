@@ -62,8 +62,12 @@ int take(int fd, bool writer) {
 
 int lock_image(int fd, bool writer) {
     int error = take(fd, writer);
-    if (error != 0) set_lock(fd, F_UNLCK, USED_BASE, DENIED_BASE + 64 - USED_BASE);
+    if (error != 0) unlock_image(fd);
     return error == -EACCES ? -EAGAIN : error;
+}
+
+void unlock_image(int fd) {
+    set_lock(fd, F_UNLCK, USED_BASE, DENIED_BASE + 64 - USED_BASE);
 }
 
 } // namespace us

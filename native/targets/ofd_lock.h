@@ -12,4 +12,7 @@ namespace us {
 // requests in flight included.
 int lock_image(int fd, bool writer);
 
+// Ends them now, whoever still refers to the open file description.
+void unlock_image(int fd);
+
 } // namespace us

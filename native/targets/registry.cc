@@ -15,6 +15,7 @@
 #include "targets/mirror/mirror.h"
 #include "targets/null/null.h"
 #include "targets/partition/partition.h"
+#include "targets/qcow2/qcow2.h"
 #include "targets/readonly/readonly.h"
 #include "targets/stripe/stripe.h"
 #include "targets/throttle/throttle.h"
@@ -40,6 +41,7 @@ const std::map<std::string, Maker> &makers() {
         {"stripe", make<StripeTarget>()},
         {"mirror", make<MirrorTarget>()},
         {"partition", make<PartitionTarget>()},
+        {"qcow2", make<Qcow2>()},
         {"error", make<ErrorInstrument>()},
         {"delay", make<DelayInstrument>()},
         {"throttle", make<ThrottleInstrument>()},

@@ -3,6 +3,7 @@
 //     us_type core    which mapping step it has                           core/map.h
 //     Leaf            how an operation reaches the media                  this file
 //     Handler         what takes over when the step says REDIRECT         targets/handler.h
+//     Format          one that keeps tables of its own on the media       targets/format.h
 #pragma once
 
 #include <sys/types.h>
@@ -25,6 +26,7 @@ struct io_uring_sqe;
 
 namespace us {
 
+class Format;
 class Handler;
 class Instrument;
 class Leaf;
@@ -60,6 +62,7 @@ class Target {
     virtual Leaf *leaf() { return nullptr; }
     virtual Handler *handler() { return nullptr; }
     virtual Instrument *instrument() { return nullptr; }
+    virtual Format *format() { return nullptr; }
 
   protected:
     [[noreturn]] void refuse(const std::string &message) const {
@@ -131,6 +134,12 @@ class Leaf : public Target {
 
     // Content is gone after a reboot.
     virtual bool is_volatile() const { return false; }
+
+    // Whether the media may be shorter than the layer: they grow as they are written, and read zeros past
+    // length().
+    virtual bool grows() const { return false; }
+    // Bytes of the media now. Valid once open.
+    virtual uint64_t length() const { return config().size; }
 
     // Names the media itself, so that a replaced file or disk is not taken for the old one. Valid once open.
     virtual std::string identity() const = 0;

@@ -73,8 +73,8 @@ export interface LayerKind<T extends LayerType> {
   onlyReads?(layer: LayerSpecOf<T>): readonly string[];
   /** Of a format: those of them that may have any length, and grow. */
   grows?(layer: LayerSpecOf<T>): readonly string[];
-  /** Of a format: the one of them that begins with its header. */
-  header?(layer: LayerSpecOf<T>): string;
+  /** Of a format: those of them that begin with a header of it, or might by mistake. */
+  headers?(layer: LayerSpecOf<T>): readonly string[];
   /** Whether it can grow under a format, as it says no size; left out: never. */
   growable?(layer: LayerSpecOf<T>): boolean;
   /** What is wrong with this layer on these children and media, and what is merely unwise. */

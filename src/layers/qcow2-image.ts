@@ -11,6 +11,26 @@ import { findingAt } from "./qcow2-options.js";
 type Input = LayerInput<"qcow2">;
 
 export function imageFindings(input: Input): Finding[] {
+  return [...baseFindings(input), ...mistakenBacking(input)];
+}
+
+/** QEMU tells an image from other files by itself; here it is the stack file that says so. */
+function mistakenBacking(input: Input): Finding[] {
+  const member = memberOf(input, "backing");
+  const { file = null } = member ?? {};
+  if (file?.format !== "raw" || file.image?.kind !== "qcow2") return [];
+  const message = `${quote(file.path)} holds a qcow2 image, and layer "${member?.name}" shows the image, not the disk in it`;
+  return [
+    {
+      ...findingAt(input.layer)("backing", "image-differs", message, {
+        hint: `perhaps this was meant: ${exampleOf("backing", file.path, "qcow2")}`,
+      }),
+      severity: "warning",
+    },
+  ];
+}
+
+function baseFindings(input: Input): Finding[] {
   const { layer, children } = input;
   const { file } = baseOf(children);
   if (file?.format !== "raw" || file.image === null) return [];

@@ -71,7 +71,7 @@ export const qcow2: LayerKind<"qcow2"> = {
     [options.base, options.backing, options.dataFile].filter((name) => name !== null),
   onlyReads: ({ options }) => (options.backing === null ? [] : [options.backing]),
   grows: ({ options }) => [options.base, options.dataFile].filter((name) => name !== null),
-  header: ({ options }) => options.base,
+  headers: ({ options }) => [options.base, options.backing].filter((name) => name !== null),
 
   check: (input) => [...optionFindings(input, geometry(input).logicalBlockBytes), ...imageFindings(input)],
 

@@ -30,7 +30,7 @@ export function imageNames(
 function nameOf({ layers }: Device, leafPaths: Readonly<Record<string, string>>): ImageName {
   const [root] = layers;
   if (root === undefined) throw new RangeError("a device has a layer at least");
-  const isFormat = kindOfType(root.type).header !== undefined;
+  const isFormat = kindOfType(root.type).headers !== undefined;
   const holder = isFormat ? layers[root.children[0] ?? -1] : root;
   const isLeaf = holder !== undefined && holder.children.length === 0;
   const path = isLeaf ? leafPaths[holder.name] : undefined;

@@ -191,6 +191,14 @@ describe("an image that is there", () => {
     ]);
   });
 
+  it("is not a backing by itself, without a word", () => {
+    const layers = diskOf({ backing: "golden" });
+    const seen = { golden: disk(GIB, { image: qcow2() }) };
+    expect(said(compiled(layers, seen))).toEqual([
+      'warning image-differs qcow2.backing: "golden.raw" holds a qcow2 image, and layer "golden" shows the image, not the disk in it',
+    ]);
+  });
+
   it("has clusters of whole blocks", () => {
     const large = { file: { path: "disk.qcow2", blockSize: 4096 } };
     expect(judged({}, qcow2({ clusterBytes: 512 }), large)).toEqual([

@@ -74,6 +74,8 @@ export interface Server {
   log(): string;
   /** Sends SIGTERM and waits for the end; gives the exit status. */
   stop(): Promise<number | null>;
+  /** Ends all of its processes at once, so that it can tidy nothing up. */
+  kill(): Promise<void>;
   readonly process: ChildProcess;
   close(): Promise<void>;
 }
@@ -93,7 +95,7 @@ export interface Config {
   runtime: Record<string, unknown> & { paths: Record<string, string>; nbdSocket?: string; tcp?: string };
 }
 
-/** A spec with paths relative to the folder: their files are made, sparse. */
+/** A spec with paths relative to the folder: their files are made, sparse, and those that grow empty. */
 export async function configure(
   folder: string,
   spec: { layers: Record<string, object>; exports: Record<string, object> },
@@ -112,6 +114,10 @@ export async function configure(
   for (const layer of config.table.layers) {
     const path = config.runtime.paths[layer.name];
     if (path === undefined) continue;
+    if (layer.params.grows === true) {
+      await (await open(path, "a")).close();
+      continue;
+    }
     const handle = await open(path, "a");
     if ((await handle.stat()).size < layer.sizeBytes) await handle.truncate(layer.sizeBytes);
     await handle.close();
@@ -170,6 +176,12 @@ export async function startServer(
     async stop() {
       child.kill("SIGTERM");
       return ended;
+    },
+    async kill() {
+      const { pid } = await this.control({ op: "status" });
+      child.kill("SIGKILL"); // the supervisor first, or it starts the next worker
+      process.kill(Number(pid), "SIGKILL");
+      await ended;
     },
     process: child,
     async close() {

@@ -85,8 +85,8 @@ function worker() {
       process.exit(3);
     }
     const { size } = statSync(path);
-    const wanted = table.layers.find((entry) => entry.name === layer).sizeBytes;
-    if (size < wanted) {
+    const { sizeBytes: wanted, params } = table.layers.find((entry) => entry.name === layer);
+    if (size < wanted && params.grows !== true) {
       say({
         ready: false,
         error: { code: "file-too-small", message: `${path} has ${size} bytes`, layer, path },

@@ -47,6 +47,24 @@ describe("apply", () => {
     expect(phases).toEqual(["creating", "creating", "starting", "waiting", "waiting", "ready"]);
   });
 
+  it("makes the file of an image empty: it grows", async () => {
+    const sandbox = new Sandbox();
+    const client = await sandbox.controller();
+    const document = stack(
+      "grows",
+      { disk: { qcow2: { base: { file: { path: "d.qcow2" } }, size: "1GiB" } } },
+      ["disk"],
+    );
+    const { done, events } = await finish(client.apply({ document, baseDir: sandbox.data }));
+    expect(done.item?.status).toMatchObject({
+      phase: "Ready",
+      createdFiles: [join(sandbox.data, "d.qcow2")],
+    });
+    expect(statSync(join(sandbox.data, "d.qcow2")).size).toBe(0);
+    const said = events.flatMap((event) => (event.event === "progress" ? [event.message] : []));
+    expect(said[0]).toBe(`making ${join(sandbox.data, "d.qcow2")}, 0 bytes`);
+  });
+
   it("does nothing at all when nothing has changed", async () => {
     const sandbox = new Sandbox();
     const client = await sandbox.controller();

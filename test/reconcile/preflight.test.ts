@@ -180,7 +180,12 @@ describe("the path of a file layer", () => {
     const before = await look(dir, { a: file("a.img") });
     sparse(dir, "a.img", 1);
     const after = await look(dir, { a: file("a.img") });
-    expect(after.media.get("a")).toEqual({ ...before.media.get("a"), exists: true, sizeBytes: 2 ** 20 });
+    expect(after.media.get("a")).toEqual({
+      ...before.media.get("a"),
+      exists: true,
+      sizeBytes: 2 ** 20,
+      identity: expect.stringMatching(/^file:/),
+    });
   });
 });
 

@@ -125,7 +125,7 @@ void NbdServer::Impl::start_workers() {
             Worker &worker = *workers[i];
             try {
                 worker.open();
-                if (i == 0) service.graph.settle(worker.queue());
+                if (i == 0) service.graph.make_ready(worker.queue());
             } catch (...) {
                 (*opened)[i].set_exception(std::current_exception());
                 return;
@@ -220,7 +220,7 @@ void serve_nbd_stream(Graph &graph, const json &config, int input, int output) {
     Service service(graph, stack_of(config));
     Worker worker(service, 0);
     worker.open();
-    graph.settle(worker.queue());
+    graph.make_ready(worker.queue());
     graph.start_background(worker.queue());
     worker.expect();
     worker.add(input, output);

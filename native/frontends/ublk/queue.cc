@@ -205,7 +205,7 @@ void DeviceQueue::set_up() {
 void DeviceQueue::run(std::promise<void> prepared) {
     try {
         set_up();
-        if (index_ == 0) graph_.settle(*engine_);
+        if (index_ == 0) graph_.make_ready(*engine_);
         prepared.set_value();
     } catch (...) {
         prepared.set_exception(std::current_exception());

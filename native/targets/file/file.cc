@@ -40,7 +40,7 @@ void FileLeaf::open(const OpenContext &context) {
     if (error == -EAGAIN) refuse_path("path-in-use", path() + " is in use by another process");
     if (error != 0) refuse_errno(-error, "cannot lock");
 
-    check_size();
+    if (!grows_) check_size();
     struct statfs fs {};
     if (fstatfs(fd_, &fs) != 0) refuse_errno(errno, "cannot look at the file system of");
     in_memory_ = fs.f_type == TMPFS_MAGIC;
@@ -55,6 +55,12 @@ void FileLeaf::check_size() const {
     if (static_cast<uint64_t>(st.st_size) < config().size)
         refuse_path("file-too-small", path() + " has " + std::to_string(st.st_size) + " bytes, and " +
                                           std::to_string(config().size) + " are needed");
+}
+
+uint64_t FileLeaf::length() const {
+    struct stat st {};
+    if (!grows_ || fstat(fd_, &st) != 0) return config().size;
+    return static_cast<uint64_t>(st.st_size);
 }
 
 void FileLeaf::choose_direct() {

@@ -7,18 +7,21 @@ namespace us {
 
 class FileLeaf : public FdLeaf {
   public:
-    FileLeaf(LayerConfig config, bool memory) : FdLeaf(std::move(config)), memory_(memory) {}
+    FileLeaf(LayerConfig config, bool memory)
+        : FdLeaf(std::move(config)), memory_(memory), grows_(this->config().params.value("grows", false)) {}
 
     us_type core_type() const override { return US_TYPE_FILE; }
     void open(const OpenContext &context) override;
     bool is_volatile() const override { return memory_; }
+    bool grows() const override { return grows_; }
+    uint64_t length() const override;
 
   private:
     void check_size() const;
     void choose_direct();
     void identify(const OpenContext &context);
 
-    bool memory_;
+    bool memory_, grows_;
 };
 
 } // namespace us

@@ -117,6 +117,16 @@ Task<int> Image::read_cluster(const Entry &entry, uint64_t guest, std::vector<st
     co_return 0;
 }
 
+Task<int> Image::look_up(Executor &executor, uint64_t guest, us_qcow2_run &run) {
+    uint64_t within = guest % cluster(), span = header_.l2_span();
+    Entry entry;
+    bool table = l1_.get(guest / span) & US_QCOW2_HOST_MASK;
+    if (int error = co_await find(executor, guest - within, entry)) co_return error;
+    run = run_of(entry, guest - within, within);
+    if (!table) run.length = span - guest % span;
+    co_return run.kind == US_QCOW2_BAD ? -EUCLEAN : 0;
+}
+
 Task<int> Image::read(Executor &executor, uint64_t offset, std::span<std::byte> into) {
     Turns::Ticket turn =
         co_await turns_.begin(executor, offset / cluster(), header_.clusters(offset + into.size()), true);

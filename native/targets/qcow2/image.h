@@ -47,6 +47,12 @@ class Image {
         return corrupt_ || header_.has(INCOMPATIBLE_CORRUPT);
     }
 
+    // Before load(): what is not on disk yet outlives this process, in a file of this folder. taken_over:
+    // there was something of a predecessor of the same owner. 0 or -errno.
+    int keep_in(int folder, const std::string &name, const std::string &owner, bool &taken_over) {
+        return cache_.keep_in(folder, name, owner, taken_over);
+    }
+
     // Once, before all else. 0 or -errno, as everything below; -EOPNOTSUPP with an external data file.
     Task<int> load();
     // Before the first change, or there is none (-EROFS): says what others have to know of a writer that does
@@ -63,6 +69,11 @@ class Image {
     Task<int> discard(Executor &executor, uint64_t offset, uint64_t length);
     // Durable afterwards: all that had ended before.
     Task<int> flush(Executor &executor);
+    // When nothing else runs any more: nothing of it is in memory alone afterwards.
+    Task<int> close(Executor &executor);
+
+    // What is at `guest`, and up to where at least.
+    Task<int> look_up(Executor &executor, uint64_t guest, us_qcow2_run &run);
 
   private:
     struct Entry {
@@ -82,6 +93,7 @@ class Image {
     Task<int> read_cluster(const Entry &entry, uint64_t guest, std::vector<std::byte> &bytes);
 
     // ---- image_write.cc: of one cluster, whose turn it is
+    Task<int> may_change(Executor &executor);
     Task<int> write_part(Executor &executor, uint64_t guest, uint64_t within,
                          std::span<const std::byte> bytes);
     Task<int> write_new(Executor &executor, const Entry &before, uint64_t guest, uint64_t within,
@@ -94,6 +106,7 @@ class Image {
     Task<int> distrust_bitmaps();
     Task<int> contradicted();
     void give_up(const Entry &before, uint64_t keeps_host);
+    bool reads_zeros(const us_qcow2_run &run) const;
 
     // ---- image_flush.cc
     Task<int> round(Executor &executor);

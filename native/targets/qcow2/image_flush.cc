@@ -22,6 +22,13 @@ Task<int> Image::flush(Executor &executor) {
     co_return error;
 }
 
+// What the first round sets free, the second one writes.
+Task<int> Image::close(Executor &executor) {
+    int error = co_await flush(executor);
+    if (error == 0) error = co_await flush(executor);
+    co_return error;
+}
+
 Task<int> Image::round(Executor &executor) {
     if (corrupt()) co_return -EUCLEAN;
     std::unique_lock lock(mutex_);

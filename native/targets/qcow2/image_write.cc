@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 
 #include "targets/qcow2/bitmaps.h"
@@ -73,11 +74,19 @@ Task<int> Image::write(Executor &executor, uint64_t offset, std::span<const std:
     co_return error;
 }
 
+// Tables that nobody writes would outgrow their cache.
+Task<int> Image::may_change(Executor &executor) {
+    if (!writing_) co_return -EROFS;
+    if (corrupt()) co_return -EUCLEAN;
+    int error = 0;
+    if (cache_.crowded()) error = co_await flush(executor);
+    co_return error;
+}
+
 Task<int> Image::write_part(Executor &executor, uint64_t guest, uint64_t within,
                             std::span<const std::byte> bytes) {
     Entry before;
-    if (!writing_) co_return -EROFS;
-    if (corrupt()) co_return -EUCLEAN;
+    if (int error = co_await may_change(executor)) co_return error;
     if (int error = co_await find(executor, guest, before)) co_return error;
     us_qcow2_run run = run_of(before, guest, within);
     bool placed = before.word & US_QCOW2_HOST_MASK && !(before.word & US_QCOW2_COMPRESSED);
@@ -144,8 +153,13 @@ Task<int> Image::set_entry(Executor &executor, uint64_t guest, Entry entry) {
     if (int error = co_await cache_.get(executor, place, TableKind::l2, slice)) co_return error;
     std::lock_guard lock(cache_.mutex());
     std::byte *at = slice.data() + place % cache_.slice_bytes();
+    // A server that is killed between the two words leaves no subcluster allocated that has no place.
+    bool placed = entry.word & US_QCOW2_HOST_MASK;
+    if (header_.shape.extended && !placed) store<uint64_t>(at + 8, entry.subclusters);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
     store<uint64_t>(at, entry.word);
-    if (header_.shape.extended) store<uint64_t>(at + 8, entry.subclusters);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (header_.shape.extended && placed) store<uint64_t>(at + 8, entry.subclusters);
     slice.changed();
     co_return 0;
 }
@@ -205,8 +219,7 @@ Task<int> Image::make_table(Executor &executor, uint64_t l1_index, uint64_t shar
 
 Task<int> Image::clear_cluster(Executor &executor, uint64_t guest, bool keep) {
     Entry before;
-    if (!writing_) co_return -EROFS;
-    if (corrupt()) co_return -EUCLEAN;
+    if (int error = co_await may_change(executor)) co_return error;
     if (int error = co_await find(executor, guest, before)) co_return error;
     us_qcow2_run run = run_of(before, guest, 0);
     if (run.kind == US_QCOW2_BAD) co_return -EUCLEAN;
@@ -233,9 +246,11 @@ Task<int> Image::zero(Executor &executor, uint64_t offset, uint64_t length, bool
         uint64_t within = offset % cluster(), bytes = std::min(cluster() - within, end - offset);
         // The last one need not be whole: what is behind the disk's end is nobody's.
         bool whole = within == 0 && (bytes == cluster() || offset + bytes == header_.size);
+        us_qcow2_run run{};
         if (whole && header_.version >= 3) {
             error = co_await clear_cluster(executor, offset, keep);
-        } else {
+        } else if (error = co_await look_up(executor, offset, run);
+                   error == 0 && (run.length < bytes || !reads_zeros(run))) {
             zeros.assign(bytes, std::byte{0});
             error = co_await write_part(executor, offset - within, within, zeros);
         }
@@ -244,6 +259,10 @@ Task<int> Image::zero(Executor &executor, uint64_t offset, uint64_t length, bool
     turns_.end(turn);
     if (error == -EUCLEAN) co_await contradicted();
     co_return error;
+}
+
+bool Image::reads_zeros(const us_qcow2_run &run) const {
+    return run.kind == US_QCOW2_ZEROS || (run.kind == US_QCOW2_UNALLOCATED && !options_.backing);
 }
 
 Task<int> Image::discard(Executor &executor, uint64_t offset, uint64_t length) {

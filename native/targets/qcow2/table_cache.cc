@@ -1,40 +1,78 @@
 #include "targets/qcow2/table_cache.h"
 
 #include <algorithm>
+#include <cerrno>
 
 namespace us::qcow2 {
 
 namespace {
 
 constexpr uint64_t SLICE_BYTES = 4096;
+// For what requests in flight need at once while all others are dirty.
+constexpr uint64_t SPARE_SLICES = 4096;
 
 } // namespace
 
 TableCache::TableCache(Media &media, uint64_t cluster_bytes, uint64_t max_bytes)
     : media_(media), cluster_bytes_(cluster_bytes),
       slice_bytes_(static_cast<uint32_t>(std::min(cluster_bytes, SLICE_BYTES))),
-      max_slices_(std::max<uint64_t>(max_bytes / slice_bytes_, 16)) {}
+      max_slices_(std::max<uint64_t>(max_bytes / slice_bytes_, 16)),
+      store_(slice_bytes_, max_slices_ * 2 + SPARE_SLICES) {}
 
-TableCache::Slice &TableCache::insert(uint64_t offset, TableKind kind) {
-    shrink();
-    std::erase_if(failed_, [](const auto &slice) { return slice->pins == 0; });
-    std::unique_ptr<Slice> &slice = slices_[offset];
+int TableCache::keep_in(int folder, const std::string &name, const std::string &owner, bool &taken_over) {
+    std::vector<SliceStore::Place> left;
+    int error = store_.open(folder, name, owner, left);
+    for (const SliceStore::Place &memory : left)
+        if (error == 0 && memory.kept->kind > static_cast<uint32_t>(TableKind::refcounts)) error = -EUCLEAN;
+    if (error != 0) return error;
+    for (const SliceStore::Place &memory : left)
+        ++*add(memory, static_cast<TableKind>(memory.kept->kind)).nr_dirty;
+    taken_over = !left.empty();
+    return 0;
+}
+
+TableCache::Slice &TableCache::add(const SliceStore::Place &memory, TableKind kind) {
+    std::unique_ptr<Slice> &slice = slices_[memory.kept->offset];
     slice = std::make_unique<Slice>();
-    slice->offset = offset;
+    slice->memory = memory;
     slice->kind = kind;
     slice->nr_dirty = &nr_dirty_[static_cast<size_t>(kind)];
-    slice->data.resize(slice_bytes_);
     slice->place = by_use_.insert(by_use_.begin(), slice.get());
     return *slice;
+}
+
+int TableCache::insert(uint64_t offset, TableKind kind, Slice *&slice) {
+    shrink();
+    drop_failed();
+    SliceStore::Place memory;
+    if (int error = store_.take(memory)) return error;
+    *memory.kept = {offset, 0, 0, static_cast<uint32_t>(kind), 0};
+    std::atomic_ref<uint32_t>(memory.kept->used).store(1, std::memory_order_release);
+    slice = &add(memory, kind);
+    return 0;
 }
 
 void TableCache::shrink() {
     for (auto it = by_use_.end(); slices_.size() >= max_slices_ && it != by_use_.begin();) {
         Slice &slice = **--it;
         if (slice.pins != 0 || slice.dirty() || slice.loading || slice.writing) continue;
-        it = by_use_.erase(it);
-        slices_.erase(slice.offset);
+        ++it;
+        drop(slice);
     }
+}
+
+void TableCache::drop(Slice &slice) {
+    store_.give(slice.memory);
+    by_use_.erase(slice.place);
+    slices_.erase(slice.offset());
+}
+
+void TableCache::drop_failed() {
+    std::erase_if(failed_, [&](const auto &slice) {
+        if (slice->pins != 0) return false;
+        store_.give(slice->memory);
+        return true;
+    });
 }
 
 Task<int> TableCache::get(Executor &executor, uint64_t offset, TableKind kind, Pin &pin) {
@@ -52,11 +90,13 @@ Task<int> TableCache::get(Executor &executor, uint64_t offset, TableKind kind, P
         if (slice.error == 0) pin = std::move(held);
         co_return slice.error;
     }
-    Slice &slice = insert(offset, kind);
+    Slice *fresh = nullptr;
+    if (int error = insert(offset, kind, fresh)) co_return error;
+    Slice &slice = *fresh;
     Pin held(slice);
     slice.loading = true;
     lock.unlock();
-    int error = co_await media_.read(offset, slice.data);
+    int error = co_await media_.read(offset, {slice.memory.data, slice_bytes_});
     lock.lock();
     slice.loading = false;
     slice.error = error;
@@ -78,8 +118,7 @@ void TableCache::forget_table(uint64_t offset) {
         auto found = slices_.find(offset + at);
         if (found == slices_.end()) continue;
         if (found->second->dirty()) --*found->second->nr_dirty;
-        by_use_.erase(found->second->place);
-        slices_.erase(found);
+        drop(*found->second);
     }
 }
 
@@ -87,10 +126,10 @@ std::vector<TableCache::Copy> TableCache::copy_dirty(TableKind kind) {
     std::vector<Copy> copies;
     for (auto &[offset, slice] : slices_)
         if (slice->kind == kind && slice->dirty())
-            copies.push_back({Pin(*slice), slice.get(), slice->changes, slice->data});
+            copies.push_back({Pin(*slice), slice.get(), slice->changes(), copy_of(*slice)});
     // In the order of the disk, which media like, and which is the same in every run.
     std::sort(copies.begin(), copies.end(),
-              [](const Copy &a, const Copy &b) { return a.slice->offset < b.slice->offset; });
+              [](const Copy &a, const Copy &b) { return a.slice->offset() < b.slice->offset(); });
     return copies;
 }
 
@@ -101,14 +140,14 @@ Task<int> TableCache::write_one(Executor &executor, Copy copy) {
         co_await written_.wait(executor, lock);
         lock.lock();
     }
-    if (slice.written >= copy.changes) co_return 0; // a newer copy has been written
+    if (slice.written() >= copy.changes) co_return 0; // a newer copy has been written
     slice.writing = true;
     lock.unlock();
-    int error = co_await media_.write(slice.offset, copy.data);
+    int error = co_await media_.write(slice.offset(), copy.data);
     lock.lock();
     slice.writing = false;
     if (error == 0) {
-        slice.written = copy.changes;
+        std::atomic_ref<uint64_t>(slice.memory.kept->written).store(copy.changes, std::memory_order_release);
         if (!slice.dirty()) --*slice.nr_dirty;
     }
     written_.wake();
@@ -128,7 +167,7 @@ Task<int> TableCache::write(Executor &executor, std::vector<Copy> copies) {
 Task<int> TableCache::write(Executor &executor, const Pin &pin) {
     Slice &slice = pin.slice();
     std::unique_lock lock(mutex_);
-    Copy copy{Pin(slice), &slice, slice.changes, slice.data};
+    Copy copy{Pin(slice), &slice, slice.changes(), copy_of(slice)};
     lock.unlock();
     int error = co_await write_one(executor, std::move(copy));
     co_return error;

@@ -6,7 +6,8 @@
 //                               └── no change since the copy ───┘
 //
 // A slice that is pinned or dirty stays. Slices are written from copies, so that what is written is of one
-// moment, and one at a time each, so that an older copy never overtakes a newer one.
+// moment, and one at a time each, so that an older copy never overtakes a newer one. Their memory is a
+// SliceStore's: what is dirty outlives the server, if that does.
 #pragma once
 
 #include <atomic>
@@ -18,6 +19,7 @@
 
 #include "targets/qcow2/format.h"
 #include "targets/qcow2/media.h"
+#include "targets/qcow2/slice_store.h"
 #include "targets/qcow2/waiters.h"
 
 namespace us::qcow2 {
@@ -27,21 +29,21 @@ enum class TableKind : uint8_t { l2, refcounts };
 class TableCache {
   public:
     struct Slice {
-        uint64_t offset = 0; // in the image
+        SliceStore::Place memory;
         TableKind kind = TableKind::l2;
         bool loading = false, writing = false;
         int error = 0;
         std::atomic<uint32_t> pins{0};
-        uint64_t changes = 0, written = 0; // equal: clean
-        std::vector<std::byte> data;
         std::list<Slice *>::iterator place;
-
         uint64_t *nr_dirty = nullptr; // of its kind
 
-        bool dirty() const { return changes != written; }
+        uint64_t offset() const { return memory.kept->offset; } // in the image
+        uint64_t changes() const { return memory.kept->changes; }
+        uint64_t written() const { return memory.kept->written; }
+        bool dirty() const { return changes() != written(); }
         void change() {
             if (!dirty()) ++*nr_dirty;
-            changes++;
+            std::atomic_ref<uint64_t>(memory.kept->changes).store(changes() + 1, std::memory_order_release);
         }
     };
 
@@ -59,7 +61,7 @@ class TableCache {
             if (slice_) slice_->pins--;
         }
         explicit operator bool() const { return slice_ != nullptr; }
-        std::byte *data() const { return slice_->data.data(); }
+        std::byte *data() const { return slice_->memory.data; }
         void changed() const { slice_->change(); }
         Slice &slice() const { return *slice_; }
 
@@ -75,8 +77,13 @@ class TableCache {
         std::vector<std::byte> data;
     };
 
-    // max_bytes: of clean and dirty slices; more only while all of them are pinned or dirty.
+    // max_bytes: of clean and dirty slices; more only while all of them are pinned or dirty, which the owner
+    // has to see to when it is crowded().
     TableCache(Media &media, uint64_t cluster_bytes, uint64_t max_bytes);
+
+    // Before all else: keeps the slices in a file of this folder, and takes over those that a predecessor of
+    // the same owner had not written. 0 or -errno.
+    int keep_in(int folder, const std::string &name, const std::string &owner, bool &taken_over);
 
     std::mutex &mutex() { return mutex_; }
     uint32_t slice_bytes() const { return slice_bytes_; }
@@ -90,20 +97,33 @@ class TableCache {
     // Under the mutex.
     std::vector<Copy> copy_dirty(TableKind kind);
 
+    // So much is dirty that it had better be written.
+    bool crowded() {
+        std::lock_guard lock(mutex_);
+        return nr_dirty_[0] + nr_dirty_[1] > max_slices_ / 2;
+    }
+
     // Writes the copies, side by side. What has changed since remains dirty. 0 or the first -errno.
     Task<int> write(Executor &executor, std::vector<Copy> copies);
     // The same of one slice, as it is now.
     Task<int> write(Executor &executor, const Pin &pin);
 
   private:
-    Slice &insert(uint64_t offset, TableKind kind);
+    int insert(uint64_t offset, TableKind kind, Slice *&slice);
+    Slice &add(const SliceStore::Place &memory, TableKind kind);
     void shrink();
+    void drop(Slice &slice);
+    void drop_failed();
+    std::vector<std::byte> copy_of(const Slice &slice) const {
+        return {slice.memory.data, slice.memory.data + slice_bytes_};
+    }
     Task<int> write_one(Executor &executor, Copy copy);
 
     Media &media_;
     uint64_t cluster_bytes_;
     uint32_t slice_bytes_;
     size_t max_slices_;
+    SliceStore store_;
     std::mutex mutex_;
     std::unordered_map<uint64_t, std::unique_ptr<Slice>> slices_; // by offset
     std::list<Slice *> by_use_;                                   // the latest first

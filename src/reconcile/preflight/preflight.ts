@@ -57,7 +57,7 @@ export async function preflight(input: PreflightInput): Promise<Preflight> {
   const claims = await claimsOf(stacks.filter((stack) => stack !== own));
   const ours = new Set((await claimsOf(own === undefined ? [] : [own])).keys());
   const media = new Map<string, Media>();
-  const withHeader = new Set(layers.flatMap((layer) => kindOf(layer).header?.(layer) ?? []));
+  const withHeader = new Set(layers.flatMap((layer) => kindOf(layer).headers?.(layer) ?? []));
   const findings: Finding[] = [...longNames(spec, paths), ...sameMedia(looks, usage.readOnly)];
 
   for (const [layer, look] of looks) {

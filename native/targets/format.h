@@ -1,0 +1,52 @@
+// A format: a layer that keeps tables of its own on its base, and finds its bytes by them. All of its
+// requests are its handler's. What it needs beyond that:
+//
+//     open()     before anything is served, children first: the media are looked at, and made where they are
+//                blank
+//     shut()     once the queues have stopped: brings to the media what only memory knows
+//     extents()  what lies where, for whoever asks for the allocation of a layer
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "targets/handler.h"
+#include "targets/target.h"
+
+namespace us {
+
+// Bytes of a format with one answer.
+struct FormatExtent {
+    enum Kind { data, zeros, below } kind = data;
+    uint64_t length = 0;
+    // below: of this child, at `offset`. Behind the child's end there are zeros.
+    uint32_t child = 0;
+    uint64_t offset = 0;
+};
+
+class Format : public Target, public Handler {
+  public:
+    using Target::Target;
+
+    us_type core_type() const override { return US_TYPE_FORMAT; }
+    void fill(us_layer &, us_link *, const std::vector<uint64_t> &) const override {}
+    Handler *handler() override { return this; }
+    Format *format() override { return this; }
+
+    // On a queue. Why it cannot be served, if it cannot.
+    virtual Task<std::optional<ConfigError>> open(Executor &executor) = 0;
+    // On a queue that has nothing else to do. 0 or -errno: then the next server finds all of it nonetheless.
+    virtual Task<int> shut(Executor &executor) = 0;
+
+    // Of a prefix of [offset, offset + length); never nothing. Waits for a queue: any other thread.
+    virtual std::vector<FormatExtent> extents(uint64_t offset, uint64_t length) = 0;
+
+    // Its requests on a base with mirrors have slots of their own, whose root is the base: what is in flight
+    // there when a server is killed is not what its clients had in flight.
+    Task<int> settle(Executor &, LeafIo, const Run &) override { co_return 0; }
+    void start_background(Executor &) override {}
+    void close(const std::vector<const Leaf *> &) override {}
+    std::string readd(const std::string &) override { return "layer \"" + config().name + "\" is no mirror"; }
+};
+
+} // namespace us

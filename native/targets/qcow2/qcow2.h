@@ -1,0 +1,74 @@
+// The layer qcow2: an image of QEMU's format on its base.
+//
+//     children   base, the backing layer (params.backing), the data file (params.dataFile)
+//     params     create, overwrite, cacheBytes; and what an image has to be, or is made with: clusterBytes,
+//                refcountBits, version, extendedL2, compression, preallocation, lazyRefcounts
+//
+// What outlives the server, beside the image:
+//
+//     run directory     qcow2-LAYER         tables that are not written yet; gone after an orderly end
+//     state directory   qcow2-LAYER.json    whether it was made, and whether it ended in order
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "targets/format.h"
+#include "targets/qcow2/create.h"
+#include "targets/qcow2/image.h"
+#include "targets/qcow2/layer_media.h"
+
+namespace us {
+
+class Qcow2 : public Format {
+  public:
+    using Format::Format;
+    ~Qcow2() override;
+
+    void load(HandlerContext context) override;
+    Task<std::optional<ConfigError>> open(Executor &executor) override;
+    Task<int> shut(Executor &executor) override;
+    std::string identity() const override { return "qcow2 on " + base_identity_; }
+    Task<IoResult> execute(Executor &executor, LeafIo io, const Run &run) override;
+    std::vector<FormatExtent> extents(uint64_t offset, uint64_t length) override;
+    nlohmann::json status() const override;
+
+  private:
+    using Trouble = std::optional<ConfigError>;
+
+    // ---- qcow2_open.cc
+    struct Names {
+        std::string path;    // of the base, when it is a file
+        std::string backing; // how a header names the backing layer; empty: there is none
+        std::string format;  // of it
+    };
+    Trouble trouble(const std::string &code, const std::string &message) const;
+    Trouble failed(const char *what, int error) const;
+    qcow2::LayerPlace place_of(uint32_t child) const;
+    Task<Trouble> open_media(Executor &executor);
+    Task<int> is_blank(bool &blank);
+    Task<Trouble> make();
+    Task<int> preallocate(const qcow2::Range &data);
+    Trouble make_options(qcow2::CreateOptions &options) const;
+    Trouble compare(const qcow2::Header &header) const;
+    Trouble compare_backing(const qcow2::Header &header) const;
+    Task<Trouble> open_image(qcow2::Header header);
+    int record(bool open);
+    Names names() const;
+
+    Task<int> change(Executor &executor, const LeafIo &io);
+    Task<void> look(Executor &executor, uint64_t offset, uint64_t length,
+                    std::shared_ptr<struct ExtentsPromise> promise);
+
+    HandlerContext context_;
+    std::string base_identity_;
+    int run_dir_ = -1;
+    bool made_before_ = false, ended_in_order_ = true;
+    std::unique_ptr<qcow2::LayerMedia> base_, backing_;
+    std::unique_ptr<qcow2::Image> image_;
+    std::atomic<uint64_t> taken_over_{0};
+};
+
+} // namespace us

@@ -1,0 +1,116 @@
+#include "targets/qcow2/slice_store.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+namespace us::qcow2 {
+
+namespace {
+
+constexpr uint64_t MAGIC = 0x736c62742d776371; // "qcw-tbls"
+constexpr size_t PAGE = 4096;
+constexpr size_t RESERVE_BYTES = 1 << 20;
+
+size_t whole_pages(size_t bytes) {
+    return (bytes + PAGE - 1) / PAGE * PAGE;
+}
+
+} // namespace
+
+struct SliceStore::Head {
+    uint64_t magic, nr;
+    uint32_t slice_bytes, reserved;
+    char owner[PAGE - 24];
+};
+
+SliceStore::~SliceStore() {
+    if (memory_) munmap(memory_, bytes_);
+    if (fd_ >= 0) close(fd_);
+}
+
+int SliceStore::map(int fd) {
+    static_assert(sizeof(Head) == PAGE);
+    slices_at_ = PAGE + whole_pages(nr_ * sizeof(Kept));
+    bytes_ = slices_at_ + nr_ * slice_bytes_;
+    int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE : MAP_SHARED;
+    void *mapped = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, flags, fd, 0);
+    if (mapped == MAP_FAILED) return -errno;
+    memory_ = static_cast<std::byte *>(mapped);
+    return 0;
+}
+
+int SliceStore::open(int folder, const std::string &name, const std::string &owner,
+                     std::vector<Place> &left) {
+    fd_ = openat(folder, name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd_ < 0) return -errno;
+    Head wanted{MAGIC, nr_, slice_bytes_, 0, {}}, found{};
+    memcpy(wanted.owner, owner.data(), std::min(owner.size(), sizeof wanted.owner - 1));
+    struct stat st {};
+    if (fstat(fd_, &st) != 0) return -errno;
+    bool same =
+        pread(fd_, &found, sizeof found, 0) == sizeof found && memcmp(&found, &wanted, sizeof found) == 0;
+    if (!same && ftruncate(fd_, 0) != 0) return -errno;
+    if (int error = map(fd_)) return error;
+    if (same && static_cast<size_t>(st.st_size) != bytes_) return -EUCLEAN;
+    if (ftruncate(fd_, static_cast<off_t>(bytes_)) != 0) return -errno;
+    if (int error = posix_fallocate(fd_, 0, static_cast<off_t>(slices_at_))) return -error;
+    reserved_ = slices_at_;
+    if (!same) memcpy(memory_, &wanted, sizeof wanted);
+    for (uint64_t i = 0; same && i < nr_; i++) {
+        Place at = place(i);
+        if (!at.kept->used) continue;
+        fresh_ = i + 1;
+        if (at.kept->changes != at.kept->written)
+            left.push_back(at);
+        else
+            at.kept->used = 0;
+    }
+    if (fresh_ > 0) {
+        if (int error = reserve(fresh_ - 1)) return error;
+    }
+    for (uint64_t i = 0; i < fresh_; i++)
+        if (!place(i).kept->used) free_.push_back(place(i));
+    return 0;
+}
+
+SliceStore::Place SliceStore::place(uint64_t index) const {
+    return {reinterpret_cast<Kept *>(memory_ + PAGE) + index, memory_ + slices_at_ + index * slice_bytes_};
+}
+
+// A full tmpfs is an error now, rather than a signal at the first store.
+int SliceStore::reserve(uint64_t index) {
+    size_t end = slices_at_ + (index + 1) * slice_bytes_;
+    if (fd_ < 0 || end <= reserved_) return 0;
+    size_t until = std::min(bytes_, (end + RESERVE_BYTES - 1) / RESERVE_BYTES * RESERVE_BYTES);
+    int error = posix_fallocate(fd_, static_cast<off_t>(reserved_), static_cast<off_t>(until - reserved_));
+    if (error == 0) reserved_ = until;
+    return -error;
+}
+
+int SliceStore::take(Place &taken) {
+    if (!memory_) {
+        if (int error = map(-1)) return error;
+    }
+    if (free_.empty()) {
+        if (fresh_ == nr_) return -ENOSPC;
+        if (int error = reserve(fresh_)) return error;
+        free_.push_back(place(fresh_++));
+    }
+    taken = free_.back();
+    free_.pop_back();
+    return 0;
+}
+
+void SliceStore::give(const Place &given) {
+    std::atomic_ref<uint32_t>(given.kept->used).store(0, std::memory_order_release);
+    free_.push_back(given);
+}
+
+} // namespace us::qcow2
