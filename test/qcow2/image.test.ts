@@ -2,49 +2,13 @@
  * The library of the qcow2 format against QEMU: what qemu-img makes, with every feature of the format, is read as
  * qemu-img reads it; what is broken in an image is found where qemu-img finds it, and nowhere else.
  */
-import { execFile } from "node:child_process";
-import { copyFile, mkdtemp, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
-import { promisify } from "node:util";
+import { copyFile, mkdtemp, readFile, stat, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
+import { ask, KIB, MIB, out, outcome, qemuImg, run, useImages } from "./images.ts";
 
-const run = promisify(execFile);
-const out = resolve(import.meta.dirname, "../../native/build/Qcow2");
-const KIB = 1024;
-const MIB = 1024 * KIB;
-
-let folder: string;
-const path = (name: string) => join(folder, name);
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "qcow2-"));
-  await run("bash", [resolve(import.meta.dirname, "build.sh")], { maxBuffer: 16 * MIB });
-}, 600_000);
-afterAll(() => rm(folder, { recursive: true, force: true }));
-
-interface Outcome {
-  status: number;
-  stdout: string;
-  stderr: string;
-}
-const outcome = (program: string, args: string[]): Promise<Outcome> =>
-  run(program, args, { maxBuffer: 256 * MIB }).then(
-    ({ stdout, stderr }) => ({ status: 0, stdout, stderr }),
-    (error: { code: number; stdout: string; stderr: string }) => ({ ...error, status: error.code }),
-  );
-
-/** What the library says; it may refuse an image, and does nothing worse. */
-async function ask(verb: "info" | "check" | "map", file: string) {
-  const { status, stdout, stderr } = await outcome(join(out, "image-tool"), [verb, file]);
-  expect([0, 1], stderr).toContain(status);
-  return JSON.parse(stdout);
-}
-const qemuImg = async (...args: string[]) => (await run("qemu-img", args)).stdout;
-const create = (name: string, options: string, size = "64M", ...more: string[]) =>
-  qemuImg("create", "-q", "-f", "qcow2", ...(options ? ["-o", options] : []), ...more, path(name), size);
-const io = (name: string, ...commands: string[]) =>
-  run("qemu-io", ["-f", "qcow2", ...commands.flatMap((command) => ["-c", command]), path(name)]);
+const { path, create, io, numbered } = useImages();
 
 const MIXED = [
   "write -P 1 0 1M",
@@ -540,15 +504,6 @@ describe("an image under clients and power cuts", () => {
     }
   }, 600_000);
 
-  /** Every sector one number, sixty-four times, as the simulator wants it. */
-  const numbered = async (name: string, options: string, compress: boolean) => {
-    const data = Buffer.alloc(128 * KIB);
-    for (let at = 0; at < data.length; at += 8) data.writeBigUInt64LE(BigInt(Math.floor(at / 512) + 1), at);
-    await writeFile(path("numbered.raw"), data);
-    const how = compress ? ["-c"] : [];
-    await qemuImg("convert", ...how, "-O", "qcow2", "-o", options, path("numbered.raw"), path(name));
-  };
-
   it.each([
     ["compressed by zlib", "cluster_size=1k", true],
     ["compressed by zstd", "cluster_size=1k,compression_type=zstd", true],
@@ -626,7 +581,7 @@ it("survives whatever bytes it is given", async () => {
     "-seed=1",
     "-max_len=65536",
     "-timeout=60",
-    `-artifact_prefix=${folder}/`,
+    `-artifact_prefix=${path("")}/`,
     await mkdtemp(path("found-")),
     seeds,
   ]);

@@ -9,7 +9,7 @@
 namespace us::qcow2 {
 
 Image::Image(Media &media, Header header, ImageOptions options)
-    : media_(media), header_(std::move(header)), options_(options),
+    : media_(media), header_(std::move(header)), options_(options), first_sector_(media),
       cache_(media, header_.cluster_bytes(), options.cache_bytes), l1_(media, header_.l1()),
       refcount_table_(media, header_.refcount_table()), metadata_(header_.cluster_bytes()),
       allocator_(media, header_, cache_, refcount_table_, metadata_) {}

@@ -21,6 +21,7 @@
 
 #include "targets/qcow2/allocator.h"
 #include "targets/qcow2/directory.h"
+#include "targets/qcow2/first_sector.h"
 #include "targets/qcow2/header.h"
 #include "targets/qcow2/media.h"
 #include "targets/qcow2/metadata.h"
@@ -102,9 +103,8 @@ class Image {
     Task<int> set_entry(Executor &executor, uint64_t guest, Entry entry);
     Task<int> own_table(Executor &executor, uint64_t l1_index, uint64_t &table);
     Task<int> make_table(Executor &executor, uint64_t l1_index, uint64_t shared);
-    Task<int> write_autoclear(uint64_t bits);
     Task<int> distrust_bitmaps();
-    Task<int> contradicted();
+    Task<int> contradicted(Executor &executor);
     void give_up(const Entry &before, uint64_t keeps_host);
     bool reads_zeros(const us_qcow2_run &run) const;
 
@@ -115,6 +115,7 @@ class Image {
     Media &media_;
     Header header_;
     ImageOptions options_;
+    FirstSector first_sector_;
     TableCache cache_;
     Directory l1_, refcount_table_;
     Metadata metadata_;

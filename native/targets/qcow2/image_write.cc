@@ -15,18 +15,9 @@ Task<int> Image::begin_writing() {
     if (int error = co_await distrust_bitmaps()) co_return error;
     uint64_t keeps = header_.autoclear & (AUTOCLEAR_DATA_FILE_RAW | AUTOCLEAR_BITMAPS);
     int error = 0;
-    if (header_.autoclear != keeps) error = co_await write_autoclear(keeps);
+    if (header_.autoclear != keeps) error = co_await write_field(media_, HeaderField::autoclear(keeps));
+    if (error == 0) header_.autoclear = keeps;
     writing_ = error == 0;
-    co_return error;
-}
-
-Task<int> Image::write_autoclear(uint64_t bits) {
-    std::byte sector[US_SECTOR_BYTES];
-    int error = co_await media_.read(0, sector);
-    store<uint64_t>(sector + 88, bits);
-    if (error == 0) error = co_await media_.write(0, sector);
-    if (error == 0) error = co_await media_.flush();
-    if (error == 0) header_.autoclear = bits;
     co_return error;
 }
 
@@ -47,15 +38,12 @@ Task<int> Image::distrust_bitmaps() {
 }
 
 // Says so to whoever opens it next. Whether that reaches the disk or not, nothing is written from here on.
-Task<int> Image::contradicted() {
+Task<int> Image::contradicted(Executor &executor) {
     std::unique_lock lock(mutex_);
     if (std::exchange(corrupt_, true) || header_.version < 3) co_return 0;
     lock.unlock();
-    std::byte sector[US_SECTOR_BYTES];
-    int error = co_await media_.read(0, sector);
-    store<uint64_t>(sector + 72, qcow2::load<uint64_t>(sector + 72) | INCOMPATIBLE_CORRUPT);
-    if (error == 0) error = co_await media_.write(0, sector);
-    if (error == 0) error = co_await media_.flush();
+    uint64_t bits = header_.incompatible | INCOMPATIBLE_CORRUPT;
+    int error = co_await first_sector_.write(executor, HeaderField::incompatible(bits));
     co_return error;
 }
 
@@ -70,7 +58,7 @@ Task<int> Image::write(Executor &executor, uint64_t offset, std::span<const std:
         offset += length;
     }
     turns_.end(turn);
-    if (error == -EUCLEAN) co_await contradicted();
+    if (error == -EUCLEAN) co_await contradicted(executor);
     co_return error;
 }
 
@@ -257,7 +245,7 @@ Task<int> Image::zero(Executor &executor, uint64_t offset, uint64_t length, bool
         offset += bytes;
     }
     turns_.end(turn);
-    if (error == -EUCLEAN) co_await contradicted();
+    if (error == -EUCLEAN) co_await contradicted(executor);
     co_return error;
 }
 
@@ -274,7 +262,7 @@ Task<int> Image::discard(Executor &executor, uint64_t offset, uint64_t length) {
     for (uint64_t i = first; i < end && error == 0; i++)
         error = co_await clear_cluster(executor, i * cluster(), false);
     turns_.end(turn);
-    if (error == -EUCLEAN) co_await contradicted();
+    if (error == -EUCLEAN) co_await contradicted(executor);
     co_return error;
 }
 
