@@ -29,10 +29,9 @@ Task<int> Allocator::allocate(Executor &executor, uint64_t &host) {
     uint64_t index = next_;
     lock.unlock();
     for (;;) {
-        uint64_t number = index / h_.refcounts_per_block();
-        if (number >= table_.size()) co_return -ENOSPC;
         if (place_of(index) == 0) {
-            if (int error = co_await make_block(executor, number)) co_return error;
+            if (int error = co_await change_table(executor, index / h_.refcounts_per_block()))
+                co_return error;
             continue;
         }
         TableCache::Pin slice;
@@ -50,27 +49,38 @@ Task<int> Allocator::allocate(Executor &executor, uint64_t &host) {
     }
 }
 
-// It lies where its own clusters begin, all of which are free as long as there is none.
-Task<int> Allocator::make_block(Executor &executor, uint64_t number) {
+Task<int> Allocator::change_table(Executor &executor, uint64_t number) {
     std::unique_lock lock(mutex_);
-    while (making_block_) {
-        co_await block_made_.wait(executor, lock);
+    while (changing_table_) {
+        co_await table_changed_.wait(executor, lock);
         lock.lock();
     }
-    if (table_.get(number) != 0) co_return 0;
-    making_block_ = true;
+    if (number < table_.size() && table_.get(number) != 0) co_return 0;
+    changing_table_ = true;
     lock.unlock();
+    // What is changed is the table that the header leads to for sure.
+    int error = 0;
+    while (error == 0 && (number >= table_.size() || larger_))
+        error = co_await grow(executor);
+    if (error == 0 && table_.get(number) == 0) error = co_await make_block(executor, number);
+    lock.lock();
+    changing_table_ = false;
+    table_changed_.wake();
+    co_return error;
+}
+
+// It lies where its own clusters begin, all of which are free as long as there is none.
+Task<int> Allocator::make_block(Executor &executor, uint64_t number) {
     uint64_t offset = number * h_.refcounts_per_block() * h_.cluster_bytes();
+    if (offset >= MAX_HOST) co_return -ENOSPC;
+    if (metadata_.has(offset)) co_return -EUCLEAN;
+    cache_.forget_table(offset);
     std::vector<std::byte> block(h_.cluster_bytes());
     set_refcount(block.data(), h_.refcount_order, 0, 1);
-    int error = metadata_.has(offset) ? -EUCLEAN : 0;
-    if (error == 0) error = co_await media_.write(offset, block);
+    int error = co_await media_.write(offset, block);
     if (error == 0) error = co_await media_.flush();
     if (error == 0) error = co_await table_.set(executor, number, offset);
     if (error == 0) metadata_.add(offset);
-    lock.lock();
-    making_block_ = false;
-    block_made_.wake();
     co_return error;
 }
 
