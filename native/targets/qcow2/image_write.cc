@@ -79,10 +79,10 @@ Task<int> Image::write_part(Executor &executor, uint64_t guest, uint64_t within,
     if (int error = co_await find(executor, guest, before)) co_return error;
     us_qcow2_run run = run_of(before, guest, within);
     bool placed = before.word & US_QCOW2_HOST_MASK && !(before.word & US_QCOW2_COMPRESSED);
-    bool overlaps = placed && metadata_.has(before.word & US_QCOW2_HOST_MASK);
+    bool overlaps = placed && !options_.data && metadata_.has(before.word & US_QCOW2_HOST_MASK);
     if (run.kind == US_QCOW2_BAD || overlaps) co_return -EUCLEAN;
     if (run.kind == US_QCOW2_DATA && run.exclusive && run.length >= bytes.size()) {
-        int error = co_await media_.write(run.host, bytes);
+        int error = co_await data().write(run.host, bytes);
         co_return error;
     }
     int error = co_await write_new(executor, before, guest, within, bytes);
@@ -99,24 +99,35 @@ Task<int> Image::write_new(Executor &executor, const Entry &before, uint64_t gue
     }
     whole.resize(cluster());
     std::copy(bytes.begin(), bytes.end(), whole.begin() + static_cast<std::ptrdiff_t>(within));
+    // A data file need not be longer than the disk.
+    if (options_.data) whole.resize(std::min(cluster(), round_up(header_.size - guest, US_SECTOR_BYTES)));
 
-    us_qcow2_run first = run_of(before, guest, 0);
-    bool reserved = first.kind != US_QCOW2_INFLATE && first.exclusive && !(before.subclusters & 0xffffffff) &&
-                    (header_.shape.extended || first.kind == US_QCOW2_ZEROS);
-    uint64_t host = reserved ? first.host : 0;
-    if (!reserved) {
-        if (int error = co_await allocator_.allocate(executor, host)) co_return error;
-    }
-    int error = co_await media_.write(host, whole);
+    uint64_t host = 0;
+    bool fresh = false;
+    if (int error = co_await place_of(executor, before, guest, host, fresh)) co_return error;
+    int error = co_await data().write(host, whole);
     if (error == 0)
         error = co_await set_entry(executor, guest,
                                    {host | US_QCOW2_COPIED, header_.shape.extended ? 0xffffffff : 0u});
     if (error == 0) {
         give_up(before, host);
-    } else if (!reserved) {
+    } else if (fresh) {
         // Nothing has ever led to it.
         co_await allocator_.release(executor, {host, cluster()});
     }
+    co_return error;
+}
+
+// For a cluster that is written as a whole. In a data file each has its place once and for all.
+Task<int> Image::place_of(Executor &executor, const Entry &before, uint64_t guest, uint64_t &host,
+                          bool &fresh) {
+    us_qcow2_run first = run_of(before, guest, 0);
+    bool reserved = first.kind != US_QCOW2_INFLATE && first.exclusive && !(before.subclusters & 0xffffffff) &&
+                    (header_.shape.extended || first.kind == US_QCOW2_ZEROS);
+    fresh = !reserved && !options_.data;
+    host = options_.data ? guest : first.host;
+    if (!fresh) co_return 0;
+    int error = co_await allocator_.allocate(executor, host);
     co_return error;
 }
 
@@ -138,7 +149,7 @@ Task<int> Image::set_entry(Executor &executor, uint64_t guest, Entry entry) {
     std::lock_guard lock(cache_.mutex());
     std::byte *at = slice.data() + place % cache_.slice_bytes();
     // A server that is killed between the two words leaves no subcluster allocated that has no place.
-    bool placed = entry.word & US_QCOW2_HOST_MASK;
+    bool placed = entry.word & (US_QCOW2_HOST_MASK | US_QCOW2_COPIED);
     if (header_.shape.extended && !placed) store<uint64_t>(at + 8, entry.subclusters);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     store<uint64_t>(at, entry.word);
@@ -207,6 +218,10 @@ Task<int> Image::clear_cluster(Executor &executor, uint64_t guest, bool keep) {
     if (int error = co_await find(executor, guest, before)) co_return error;
     us_qcow2_run run = run_of(before, guest, 0);
     if (run.kind == US_QCOW2_BAD) co_return -EUCLEAN;
+    if (data_is_raw()) {
+        int error = co_await clear_raw(executor, guest);
+        co_return error;
+    }
     bool plain = run.length == cluster() && before.subclusters == 0;
     if (run.kind == US_QCOW2_UNALLOCATED && plain && !options_.backing) co_return 0;
     uint64_t host = keep && run.exclusive ? before.word & US_QCOW2_HOST_MASK : 0;
@@ -218,6 +233,13 @@ Task<int> Image::clear_cluster(Executor &executor, uint64_t guest, bool keep) {
         after.word |= US_QCOW2_ZERO;
     int error = co_await set_entry(executor, guest, after);
     if (error == 0) give_up(before, host);
+    co_return error;
+}
+
+// A raw data file is the same disk to those who know nothing of the image.
+Task<int> Image::clear_raw(Executor &executor, uint64_t guest) {
+    std::vector<std::byte> zeros(std::min(cluster(), round_up(header_.size - guest, US_SECTOR_BYTES)));
+    int error = co_await write_part(executor, guest, 0, zeros);
     co_return error;
 }
 
