@@ -22,12 +22,13 @@ class Case {
 
     // How often what was asked for has succeeded.
     struct Done {
-        uint64_t taken = 0, deleted = 0, applied = 0, grown = 0;
+        uint64_t taken = 0, deleted = 0, applied = 0, grown = 0, larger_tables = 0;
         void add(const Done &other) {
             taken += other.taken;
             deleted += other.deleted;
             applied += other.applied;
             grown += other.grown;
+            larger_tables += other.larger_tables;
         }
     };
 
@@ -36,11 +37,13 @@ class Case {
     std::unique_ptr<Disk> disk;
     uint32_t clients = 0;
     bool failing = false;
+    bool narrow = false; // there is little room
 
   private:
     using Header = us::qcow2::Header;
 
     // ---- crash_case.cc
+    void fill_table(Bytes &bytes);
     us::Task<void> change(uint64_t first, uint64_t count);
     us::Task<void> look(uint64_t first, uint64_t count);
     bool take(uint64_t first, uint64_t count);
@@ -66,6 +69,8 @@ class Case {
 
     uint64_t seed_;
     us::qcow2::CreateOptions options_;
+    uint32_t table_clusters_ = 0;        // of its refcounts, at first
+    uint64_t taken_ = 0, taken_end_ = 0; // clusters that are not free, although nothing leads to them
     std::unique_ptr<GrowingMemory> backing_;
     std::unique_ptr<us::qcow2::Image> image_;
     std::vector<Expected> guest_; // as many as the disk ever had

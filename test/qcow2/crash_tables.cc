@@ -33,7 +33,7 @@ us::Task<void> Case::change_tables() {
 
 // Beyond what the format can say; or what the disk has failed to do.
 bool Case::may_fail(int error) const {
-    return failing || (error == -EFBIG && options_.refcount_order <= 2);
+    return failing || (narrow && error == -ENOSPC) || (error == -EFBIG && options_.refcount_order <= 2);
 }
 
 // The disk may be as large from now on, and what is in the making has seen it so.
@@ -84,7 +84,7 @@ us::Task<void> Case::delete_snapshot(Shot &shot) {
     shot.there = false;
     shot.going = true;
     int error = co_await image_->snapshot_delete(machine, shot.tag);
-    if (error != 0 && !failing) fail("a snapshot is not deleted: " + std::to_string(error));
+    if (error != 0 && !may_fail(error)) fail("a snapshot is not deleted: " + std::to_string(error));
     if (error != 0) co_return;
     std::erase_if(shots_, [&](const auto &other) { return other.get() == &shot; });
     done.deleted++;
@@ -118,7 +118,7 @@ us::Task<void> Case::apply_snapshot(Shot &shot) {
     shot.there = true;
     shot.going = false;
     if (error != 0) {
-        if (!failing) fail("a snapshot is not applied: " + std::to_string(error));
+        if (!may_fail(error)) fail("a snapshot is not applied: " + std::to_string(error));
         co_return;
     }
     done.applied++;
@@ -143,7 +143,7 @@ us::Task<void> Case::grow() {
     int error = co_await image_->resize(machine, size * SECTOR);
     resizing_ = false;
     bool unsized = error == -ENOTSUP && options_.version == 2;
-    if (error != 0 && !failing && !unsized) fail("does not grow: " + std::to_string(error));
+    if (error != 0 && !may_fail(error) && !unsized) fail("does not grow: " + std::to_string(error));
     if (error == 0) {
         sectors_ = size;
         done.grown++;

@@ -15,6 +15,8 @@
 #include "crash_case.h"
 #include "media.h"
 
+using us::qcow2::FileMedia;
+
 namespace {
 
 void leave(const std::string &path, const Bytes &bytes) {
@@ -43,6 +45,9 @@ uint64_t run_case(uint64_t seed, uint64_t cuts, const Bytes *given, const std::s
         c.disk->fail_one_in = header_alone ? 0 : c.machine.prng.one_in(2) ? 20 : 200;
         c.disk->fail_header_one_in = header_alone ? 2 : c.disk->fail_one_in;
     }
+    // Has little room at first, and more later.
+    c.narrow = !alone && c.machine.prng.one_in(8);
+    if (c.narrow) c.disk->limit = c.disk->size() + c.machine.prng.below(100) * SECTOR;
     uint32_t clients = 1 + static_cast<uint32_t>(c.machine.prng.below(6));
     for (uint32_t i = 0; i < clients; i++)
         us::detach(c.client(20));
@@ -56,14 +61,15 @@ uint64_t run_case(uint64_t seed, uint64_t cuts, const Bytes *given, const std::s
         states++;
     }
     if (c.clients != 0) c.fail("clients wait for ever");
-    done.add(c.done);
-    if (c.failing) return states;
+    c.disk->fail_one_in = c.disk->fail_header_one_in = 0;
+    c.disk->limit = UINT64_MAX;
     // What was given up is free after one round, and on disk after another.
     for (int i = 0; i < 2; i++) {
         us::detach(c.flush());
         run(c);
     }
     c.check_state(c.disk->now(), true);
+    done.add(c.done);
     if (alone) {
         leave(prefix + ".qcow2", c.disk->now());
         c.leave_for_others(prefix);
@@ -95,6 +101,6 @@ int main(int argc, char **argv) {
         seen += run_case(mix(seed, cases++), 200, given, prefix, done);
     std::cout << seen << " crash states of " << cases << " cases: nothing found; snapshots: " << done.taken
               << " taken, " << done.deleted << " deleted, " << done.applied << " applied; " << done.grown
-              << " times grown\n";
+              << " times grown; " << done.larger_tables << " larger refcount tables\n";
     return 0;
 }
