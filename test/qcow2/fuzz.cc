@@ -6,14 +6,17 @@
 #include "targets/qcow2/image.h"
 #include "targets/qcow2/inflate.h"
 #include "targets/qcow2/map.h"
+#include "targets/qcow2/repair.h"
 #include "targets/qcow2/snapshots.h"
+
+using namespace us::qcow2;
 
 namespace {
 
 // As large as it may become.
 constexpr uint64_t MOST = 1 << 20;
 
-class BoundedMemory : public us::qcow2::Media {
+class BoundedMemory : public Media {
   public:
     explicit BoundedMemory(std::span<const std::byte> bytes) : bytes_(bytes.begin(), bytes.end()) {}
 
@@ -34,8 +37,18 @@ class BoundedMemory : public us::qcow2::Media {
     std::vector<std::byte> bytes_;
 };
 
+// Refused, failed for want of room, or whole afterwards.
+void mend(BoundedMemory &memory, Header &header) {
+    Repaired repaired = finished(repair(memory, header));
+    if (repaired.error != 0 || repaired.refusal) return;
+    Header now;
+    if (open_image(memory, now)) abort();
+    CheckReport report = finished(check(memory, now));
+    if (report.corruptions != 0 || report.leaks != 0 || now.has(INCOMPATIBLE_DIRTY)) abort();
+}
+
 // Every request may fail, and none of them more than that.
-us::Task<int> change(us::qcow2::Image &image, us::Executor &executor) {
+us::Task<int> change(Image &image, us::Executor &executor) {
     if (int error = co_await image.load()) co_return error;
     if (int error = co_await image.begin_writing()) co_return error;
     uint64_t size = image.header().size, cluster = image.header().cluster_bytes();
@@ -55,7 +68,6 @@ us::Task<int> change(us::qcow2::Image &image, us::Executor &executor) {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    using namespace us::qcow2;
     std::vector<std::byte> cluster(4096);
     for (Compression type : {Compression::zlib, Compression::zstd})
         inflate(type, {reinterpret_cast<const std::byte *>(data), size}, cluster);
@@ -72,6 +84,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         at += run.length;
     }
     BoundedMemory memory({reinterpret_cast<const std::byte *>(data), size});
+    mend(memory, header);
     Machine machine(1);
     Image image(memory, header, {});
     finished(change(image, machine));

@@ -2,136 +2,16 @@
  * The library of the qcow2 format against QEMU: what qemu-img makes, with every feature of the format, is read as
  * qemu-img reads it; what is broken in an image is found where qemu-img finds it, and nowhere else.
  */
-import { execFile } from "node:child_process";
-import { copyFile, mkdtemp, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
-import { promisify } from "node:util";
+import { copyFile, mkdtemp, readFile, stat, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
+import { corpus } from "./corpus.ts";
+import { ask, KIB, MIB, out, outcome, qemuImg, run, useTools } from "./images.ts";
 
-const run = promisify(execFile);
-const out = resolve(import.meta.dirname, "../../native/build/Qcow2");
-const KIB = 1024;
-const MIB = 1024 * KIB;
-
-let folder: string;
-const path = (name: string) => join(folder, name);
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "qcow2-"));
-  await run("bash", [resolve(import.meta.dirname, "build.sh")], { maxBuffer: 16 * MIB });
-}, 600_000);
-afterAll(() => rm(folder, { recursive: true, force: true }));
-
-interface Outcome {
-  status: number;
-  stdout: string;
-  stderr: string;
-}
-const outcome = (program: string, args: string[]): Promise<Outcome> =>
-  run(program, args, { maxBuffer: 256 * MIB }).then(
-    ({ stdout, stderr }) => ({ status: 0, stdout, stderr }),
-    (error: { code: number; stdout: string; stderr: string }) => ({ ...error, status: error.code }),
-  );
-
-/** What the library says; it may refuse an image, and does nothing worse. */
-async function ask(verb: "info" | "check" | "map", file: string) {
-  const { status, stdout, stderr } = await outcome(join(out, "image-tool"), [verb, file]);
-  expect([0, 1], stderr).toContain(status);
-  return JSON.parse(stdout);
-}
-const qemuImg = async (...args: string[]) => (await run("qemu-img", args)).stdout;
-const create = (name: string, options: string, size = "64M", ...more: string[]) =>
-  qemuImg("create", "-q", "-f", "qcow2", ...(options ? ["-o", options] : []), ...more, path(name), size);
-const io = (name: string, ...commands: string[]) =>
-  run("qemu-io", ["-f", "qcow2", ...commands.flatMap((command) => ["-c", command]), path(name)]);
-
-const MIXED = [
-  "write -P 1 0 1M",
-  "write -P 2 3M 100k",
-  "write -P 3 5M 4k",
-  "write -z 8M 1M",
-  "write -z 5M 2k",
-  "write -z -u 1M 128k",
-  "discard 0 64k",
-  "write -P 4 63M 1M",
-];
-
-/** Every feature of the format that qemu-img makes, by name. */
-const CORPUS: Record<string, (name: string) => Promise<unknown>> = {
-  "64k": async (name) => [await create(name, ""), await io(name, ...MIXED)],
-  ...Object.fromEntries(
-    ["512", "1k", "4k", "2M"].map((size) => [
-      `clusters of ${size}`,
-      async (name: string) => [await create(name, `cluster_size=${size}`), await io(name, ...MIXED)],
-    ]),
-  ),
-  ...Object.fromEntries(
-    [1, 2, 4, 8, 32, 64].map((bits) => [
-      `refcounts of ${bits} bits`,
-      async (name: string) => [await create(name, `refcount_bits=${bits}`), await io(name, ...MIXED)],
-    ]),
-  ),
-  ...Object.fromEntries(
-    ["16k", "128k"].map((size) => [
-      `extended entries, clusters of ${size}`,
-      async (name: string) => [
-        await create(name, `extended_l2=on,cluster_size=${size}`),
-        await io(name, ...MIXED, "write -P 7 5M 1k", "write -P 8 63k 2k"),
-      ],
-    ]),
-  ),
-  "version 2": async (name) => [
-    await create(name, "compat=0.10"),
-    await io(name, "write -P 1 0 1M", "discard 0 64k"),
-  ],
-  "lazy refcounts": async (name) => [await create(name, "lazy_refcounts=on"), await io(name, ...MIXED)],
-  "preallocated metadata": (name) => create(name, "preallocation=metadata", "8M"),
-  "an external data file": async (name) => [
-    await create(name, `data_file=${path(`${name}.data`)}`),
-    await io(name, "write -P 1 0 1M", "write -P 2 3M 100k"),
-  ],
-  "a raw external data file": async (name) => [
-    await create(name, `data_file=${path(`${name}.data`)},data_file_raw=on`),
-    await io(name, "write -P 1 0 1M"),
-  ],
-  "a backing file": async (name) => [
-    await create(`${name}.base`, ""),
-    await io(`${name}.base`, ...MIXED),
-    await create(name, "", "80M", "-b", path(`${name}.base`), "-F", "qcow2"),
-    await io(name, "write -P 9 200k 8k", "write -z 8M 64k", "discard 3M 64k"),
-  ],
-  ...Object.fromEntries(
-    ["zlib", "zstd"].map((type) => [
-      `compressed by ${type}`,
-      async (name: string) => {
-        const text = Array.from({ length: 60_000 }, (_, i) => `line ${i} of it\n`).join("");
-        await writeFile(path(`${name}.raw`), text.slice(0, 512 * KIB));
-        await qemuImg(
-          "convert",
-          "-c",
-          "-O",
-          "qcow2",
-          "-o",
-          `compression_type=${type}`,
-          path(`${name}.raw`),
-          path(name),
-        );
-        await io(name, "write -P 5 70k 1k");
-      },
-    ]),
-  ),
-  "snapshots and bitmaps": async (name) => {
-    await create(name, "");
-    await io(name, ...MIXED);
-    await qemuImg("snapshot", "-c", "before", path(name));
-    await io(name, "write -P 9 0 200k", "discard 3M 64k");
-    await qemuImg("snapshot", "-c", "after", path(name));
-    await io(name, "write -P 10 64k 64k");
-    await qemuImg("bitmap", "--add", path(name), "changes");
-    await io(name, "write -P 11 128k 64k");
-  },
-};
+const images = useTools();
+const { path, create, io, numbered } = images;
+const CORPUS = corpus(images);
 
 const KINDS: Record<
   string,
@@ -540,15 +420,6 @@ describe("an image under clients and power cuts", () => {
     }
   }, 600_000);
 
-  /** Every sector one number, sixty-four times, as the simulator wants it. */
-  const numbered = async (name: string, options: string, compress: boolean) => {
-    const data = Buffer.alloc(128 * KIB);
-    for (let at = 0; at < data.length; at += 8) data.writeBigUInt64LE(BigInt(Math.floor(at / 512) + 1), at);
-    await writeFile(path("numbered.raw"), data);
-    const how = compress ? ["-c"] : [];
-    await qemuImg("convert", ...how, "-O", "qcow2", "-o", options, path("numbered.raw"), path(name));
-  };
-
   it.each([
     ["compressed by zlib", "cluster_size=1k", true],
     ["compressed by zstd", "cluster_size=1k,compression_type=zstd", true],
@@ -626,7 +497,7 @@ it("survives whatever bytes it is given", async () => {
     "-seed=1",
     "-max_len=65536",
     "-timeout=60",
-    `-artifact_prefix=${folder}/`,
+    `-artifact_prefix=${path("")}/`,
     await mkdtemp(path("found-")),
     seeds,
   ]);

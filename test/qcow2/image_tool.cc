@@ -3,6 +3,7 @@
 //     image-tool info|check|map FILE
 //     image-tool read FILE             the guest's disk on standard output, zeros for what a backing file has
 //     image-tool rewrite FILE          its header anew
+//     image-tool repair FILE           its refcounts counted anew
 //     image-tool create FILE OPTIONS   OPTIONS: a JSON object of CreateOptions
 //
 // Exit status: 0, or 1 with { refused } when the image is not opened, or not made.
@@ -16,11 +17,11 @@
 
 #include <nlohmann/json.hpp>
 
+#include "contents.h"
 #include "media.h"
 #include "targets/qcow2/check.h"
 #include "targets/qcow2/create.h"
-#include "targets/qcow2/inflate.h"
-#include "targets/qcow2/map.h"
+#include "targets/qcow2/repair.h"
 #include "targets/qcow2/snapshots.h"
 
 using namespace us::qcow2;
@@ -76,29 +77,19 @@ static json mapped(Media &media, const Header &header) {
     return {{"error", error}, {"runs", answer}};
 }
 
-static bool read_run(Media &media, const Header &header, const MapRun &run, std::span<std::byte> bytes) {
-    std::fill(bytes.begin(), bytes.end(), std::byte{0});
-    if (run.kind == US_QCOW2_DATA) return finished(media.read(run.host, bytes)) == 0;
-    if (run.kind != US_QCOW2_INFLATE) return run.kind != US_QCOW2_BAD;
-    // No more than the two clusters that it may touch.
-    std::vector<std::byte> data(header.cluster_bytes() * 2), cluster(header.cluster_bytes());
-    if (finished(media.read(run.host, data)) != 0 || !inflate(header.compression, data, cluster))
-        return false;
-    std::copy_n(cluster.begin(), bytes.size(), bytes.begin());
-    return true;
-}
-
 static int read_all(Media &media, const Header &header) {
-    std::vector<MapRun> runs;
-    std::vector<std::byte> bytes;
-    if (finished(map(media, header, 0, header.size, runs)) != 0) return 2;
-    for (const MapRun &run : runs) {
-        bytes.resize(run.length);
-        if (!read_run(media, header, run, bytes)) return 2;
+    auto print = [](std::span<const std::byte> bytes) {
         std::cout.write(reinterpret_cast<const char *>(bytes.data()),
                         static_cast<std::streamsize>(bytes.size()));
-    }
-    return 0;
+    };
+    return read_disk(media, header, print) ? 0 : 2;
+}
+
+static json repaired(Media &media, Header &header) {
+    Repaired done = finished(repair(media, header));
+    json answer = {{"error", done.error}, {"corruptions", done.corruptions}, {"leaks", done.leaks}};
+    if (done.refusal) answer["refusal"] = *done.refusal;
+    return answer;
 }
 
 static int rewrite(Media &media, const Header &header) {
@@ -141,12 +132,14 @@ static int make(const char *path, const json &o) {
 int main(int argc, char **argv) {
     std::string verb = argc >= 3 ? argv[1] : "";
     if (verb == "create" && argc == 4) return make(argv[2], json::parse(argv[3]));
-    bool known = verb == "info" || verb == "check" || verb == "map" || verb == "read" || verb == "rewrite";
+    bool writes = verb == "rewrite" || verb == "repair";
+    bool known = verb == "info" || verb == "check" || verb == "map" || verb == "read" || writes;
     if (argc != 3 || !known) {
-        std::cerr << "usage: image-tool info|check|map|read|rewrite FILE, image-tool create FILE OPTIONS\n";
+        std::cerr
+            << "usage: image-tool info|check|map|read|rewrite|repair FILE, image-tool create FILE OPTIONS\n";
         return 2;
     }
-    FileMedia media(opened(argv[2], verb == "rewrite" ? O_RDWR : O_RDONLY));
+    FileMedia media(opened(argv[2], writes ? O_RDWR : O_RDONLY));
     if (media.size() == 0) return perror(argv[2]), 2;
     Header header;
     if (auto refusal = open_image(media, header)) {
@@ -155,9 +148,10 @@ int main(int argc, char **argv) {
     }
     if (verb == "read") return read_all(media, header);
     if (verb == "rewrite") return rewrite(media, header);
-    json answer = verb == "info"    ? info(media, header)
-                  : verb == "check" ? checked(media, header)
-                                    : mapped(media, header);
+    json answer = verb == "info"     ? info(media, header)
+                  : verb == "check"  ? checked(media, header)
+                  : verb == "repair" ? repaired(media, header)
+                                     : mapped(media, header);
     std::cout << answer << "\n";
     return 0;
 }

@@ -5,7 +5,6 @@
 #include "targets/qcow2/bitmaps.h"
 #include "targets/qcow2/refcounts.h"
 #include "targets/qcow2/snapshots.h"
-#include "targets/qcow2/sparse_array.h"
 
 namespace us::qcow2 {
 
@@ -16,15 +15,18 @@ const std::string ENTRY_OF = "the entry of the guest's cluster";
 // What COPIED says of a cluster depends on no more than this of its refcount.
 enum class Refs : uint8_t { none, one, more };
 
+// What leads to a cluster says what it is. Snapshots share L2 tables, and they and compressed clusters data.
+enum class Use : uint8_t { none, data, l2_table, table };
+
 class Checker {
   public:
-    Checker(Media &media, const Header &header)
+    Checker(Media &media, const Header &header, References &references)
         : media_(media), h_(header), cluster_(header.cluster_bytes()),
-          references_(header.clusters(media.size())), refs_(references_.size()) {}
+          clusters_(header.clusters(media.size())), references_(references) {}
 
     Task<CheckReport> run() {
         report_.total_clusters = h_.clusters(h_.size);
-        refer_data({0, cluster_}, "header");
+        refer_data({0, cluster_}, "header", Use::table);
         co_await refer_l1(h_.l1(), true);
         co_await refer_snapshots();
         co_await refer_bitmaps();
@@ -42,25 +44,36 @@ class Checker {
         if (report_.findings.size() < CheckReport::MAX_FINDINGS)
             report_.findings.push_back({corruption, text});
     }
-    void corrupt(const std::string &text) { found(true, text); }
+    void corrupt(const std::string &text) {
+        found(true, text);
+        contradict(text);
+    }
+    void contradict(const std::string &text) {
+        if (!report_.contradiction) report_.contradiction = text;
+    }
     static std::string at(uint64_t offset) { return " at " + std::to_string(offset); }
 
     bool failed() const { return report_.error != 0; }
 
     // One more reference to each cluster of the range. Tables are there in full; of data, the end of the last
     // cluster may be missing.
-    void refer(const Range &range, const char *what) {
+    void refer(const Range &range, const char *what, Use use = Use::table) {
         if (range.bytes != 0 && (range.offset > media_.size() || range.bytes > media_.size() - range.offset))
             return corrupt(what + (" placed" + at(range.offset)) + " does not lie within the image");
-        refer_data(range, what);
+        refer_data(range, what, use);
     }
-    void refer_data(const Range &range, const char *what) {
+    void refer_data(const Range &range, const char *what, Use use = Use::data) {
         if (range.bytes == 0) return;
         uint64_t first = range.offset / cluster_, end = (range.end() + cluster_ - 1) / cluster_;
-        if (range.end() < range.offset || end > references_.size())
+        if (range.end() < range.offset || end > clusters_)
             return corrupt(what + (" placed" + at(range.offset)) + " lies beyond the end of the image");
-        for (uint64_t i = first; i < end; i++)
+        for (uint64_t i = first; i < end; i++) {
             references_[i]++;
+            Use &known = uses_[i];
+            if (known != Use::none && (known != use || use == Use::table))
+                contradict(what + at(range.offset) + " lies where something else does");
+            known = use;
+        }
     }
 
     // Nothing when it cannot be read, or lies beyond the end.
@@ -86,7 +99,7 @@ class Checker {
                     corrupt("an L1 table says of no L2 table that nobody shares it" + at(l1.offset + i));
                 continue;
             }
-            refer({l2, cluster_}, "L2 table");
+            refer({l2, cluster_}, "L2 table", Use::l2_table);
             if (l2 % cluster_ != 0) {
                 corrupt("an L2 table does not begin at a cluster:" + at(l2));
                 continue;
@@ -201,7 +214,7 @@ class Checker {
     }
 
     void compare_block(const Table &block, uint64_t first) {
-        uint64_t end = std::min(first + h_.refcounts_per_block(), references_.size());
+        uint64_t end = std::min(first + h_.refcounts_per_block(), clusters_);
         for (uint64_t i = first; i < end; i++) {
             uint64_t refcount = refcount_at(block.data(), h_.refcount_order, i - first);
             if (refcount == 0) continue;
@@ -221,8 +234,7 @@ class Checker {
 
     // Clusters without a refcount.
     void compare_rest() {
-        for (uint64_t i = references_.next(0); i < references_.size(); i = references_.next(i + 1)) {
-            if (references_.get(i) == 0) continue;
+        for (uint64_t i = references_.next(0); i != References::NONE; i = references_.next(i + 1)) {
             report_.image_end = std::max(report_.image_end, (i + 1) * cluster_);
             if (refs_.get(i) == Refs::none) compare(i, 0);
         }
@@ -250,26 +262,35 @@ class Checker {
 
     void check_bit(uint64_t word, uint64_t host, const char *what) {
         uint64_t index = host / cluster_;
-        if (index >= refs_.size()) return; // beyond the end: told already
+        if (index >= clusters_) return; // beyond the end: told already
         bool marked = word & US_QCOW2_COPIED, alone = refs_.get(index) == Refs::one;
         if (marked != alone)
-            corrupt(what + at(host) +
-                    (marked ? " is marked as if nobody shared it" : " is marked as if it were shared"));
+            found(true,
+                  what + at(host) +
+                      (marked ? " is marked as if nobody shared it" : " is marked as if it were shared"));
     }
 
     Media &media_;
     const Header &h_;
     uint64_t cluster_;
-    SparseArray<uint64_t> references_;
+    uint64_t clusters_; // of the media
+    References &references_;
+    SparseArray<Use> uses_;
     SparseArray<Refs> refs_;
     CheckReport report_;
 };
 
 } // namespace
 
-Task<CheckReport> check(Media &media, const Header &header) {
-    Checker checker(media, header);
+Task<CheckReport> check(Media &media, const Header &header, References &references) {
+    Checker checker(media, header, references);
     CheckReport report = co_await checker.run();
+    co_return report;
+}
+
+Task<CheckReport> check(Media &media, const Header &header) {
+    References references;
+    CheckReport report = co_await check(media, header, references);
     co_return report;
 }
 

@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "targets/qcow2/bitmaps.h"
+#include "targets/qcow2/entry_range.h"
 #include "targets/qcow2/image.h"
 
 namespace us::qcow2 {
@@ -15,18 +16,9 @@ Task<int> Image::begin_writing() {
     if (int error = co_await distrust_bitmaps()) co_return error;
     uint64_t keeps = header_.autoclear & (AUTOCLEAR_DATA_FILE_RAW | AUTOCLEAR_BITMAPS);
     int error = 0;
-    if (header_.autoclear != keeps) error = co_await write_autoclear(keeps);
+    if (header_.autoclear != keeps) error = co_await write_field(media_, HeaderField::autoclear(keeps));
+    if (error == 0) header_.autoclear = keeps;
     writing_ = error == 0;
-    co_return error;
-}
-
-Task<int> Image::write_autoclear(uint64_t bits) {
-    std::byte sector[US_SECTOR_BYTES];
-    int error = co_await media_.read(0, sector);
-    store<uint64_t>(sector + 88, bits);
-    if (error == 0) error = co_await media_.write(0, sector);
-    if (error == 0) error = co_await media_.flush();
-    if (error == 0) header_.autoclear = bits;
     co_return error;
 }
 
@@ -47,22 +39,19 @@ Task<int> Image::distrust_bitmaps() {
 }
 
 // Says so to whoever opens it next. Whether that reaches the disk or not, nothing is written from here on.
-Task<int> Image::contradicted() {
+Task<int> Image::contradicted(Executor &executor) {
     std::unique_lock lock(mutex_);
     if (std::exchange(corrupt_, true) || header_.version < 3) co_return 0;
     lock.unlock();
-    std::byte sector[US_SECTOR_BYTES];
-    int error = co_await media_.read(0, sector);
-    store<uint64_t>(sector + 72, qcow2::load<uint64_t>(sector + 72) | INCOMPATIBLE_CORRUPT);
-    if (error == 0) error = co_await media_.write(0, sector);
-    if (error == 0) error = co_await media_.flush();
+    uint64_t bits = header_.incompatible | INCOMPATIBLE_CORRUPT;
+    int error = co_await first_sector_.write(executor, HeaderField::incompatible(bits));
     co_return error;
 }
 
 Task<int> Image::write(Executor &executor, uint64_t offset, std::span<const std::byte> from) {
     Turns::Ticket turn =
         co_await turns_.begin(executor, offset / cluster(), header_.clusters(offset + from.size()), false);
-    int error = 0;
+    int error = lies_inside(offset, from.size()) ? 0 : -EINVAL;
     while (!from.empty() && error == 0) {
         uint64_t within = offset % cluster(), length = std::min<uint64_t>(cluster() - within, from.size());
         error = co_await write_part(executor, offset - within, within, from.first(length));
@@ -70,7 +59,7 @@ Task<int> Image::write(Executor &executor, uint64_t offset, std::span<const std:
         offset += length;
     }
     turns_.end(turn);
-    if (error == -EUCLEAN) co_await contradicted();
+    if (error == -EUCLEAN) co_await contradicted(executor);
     co_return error;
 }
 
@@ -133,12 +122,7 @@ Task<int> Image::write_new(Executor &executor, const Entry &before, uint64_t gue
 
 // What `before` led to and the new entry does not is free once no disk leads to it.
 void Image::give_up(const Entry &before, uint64_t keeps_host) {
-    us_qcow2_run run = run_of(before, 0, 0);
-    Range range{before.word & US_QCOW2_HOST_MASK, cluster()};
-    if (run.kind == US_QCOW2_INFLATE) {
-        uint64_t first = run.host / US_SECTOR_BYTES * US_SECTOR_BYTES;
-        range = {first, run.host + run.host_bytes - first};
-    }
+    Range range = entry_range(header_, before.word, before.subclusters);
     if (range.offset == 0 || range.offset == keeps_host) return;
     std::lock_guard lock(mutex_);
     given_up_.push_back(range);
@@ -240,7 +224,7 @@ Task<int> Image::clear_cluster(Executor &executor, uint64_t guest, bool keep) {
 Task<int> Image::zero(Executor &executor, uint64_t offset, uint64_t length, bool keep) {
     Turns::Ticket turn =
         co_await turns_.begin(executor, offset / cluster(), header_.clusters(offset + length), false);
-    int error = 0;
+    int error = lies_inside(offset, length) ? 0 : -EINVAL;
     std::vector<std::byte> zeros;
     for (uint64_t end = offset + length; offset < end && error == 0;) {
         uint64_t within = offset % cluster(), bytes = std::min(cluster() - within, end - offset);
@@ -257,7 +241,7 @@ Task<int> Image::zero(Executor &executor, uint64_t offset, uint64_t length, bool
         offset += bytes;
     }
     turns_.end(turn);
-    if (error == -EUCLEAN) co_await contradicted();
+    if (error == -EUCLEAN) co_await contradicted(executor);
     co_return error;
 }
 
@@ -266,15 +250,15 @@ bool Image::reads_zeros(const us_qcow2_run &run) const {
 }
 
 Task<int> Image::discard(Executor &executor, uint64_t offset, uint64_t length) {
-    uint64_t first = header_.clusters(offset), end = (offset + length) / cluster();
-    if (offset + length == header_.size) end = header_.clusters(header_.size);
+    uint64_t first = header_.clusters(offset), end = header_.clusters(offset + length);
     if (header_.version < 3 || first >= end) co_return 0;
     Turns::Ticket turn = co_await turns_.begin(executor, first, end, false);
-    int error = 0;
+    int error = lies_inside(offset, length) ? 0 : -EINVAL;
+    if (offset + length != header_.size) end = (offset + length) / cluster();
     for (uint64_t i = first; i < end && error == 0; i++)
         error = co_await clear_cluster(executor, i * cluster(), false);
     turns_.end(turn);
-    if (error == -EUCLEAN) co_await contradicted();
+    if (error == -EUCLEAN) co_await contradicted(executor);
     co_return error;
 }
 

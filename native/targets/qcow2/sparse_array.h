@@ -1,40 +1,45 @@
-// An array of which most is zero: memory for what was touched alone.
+// An array without an end of which most is zero: memory for what was touched alone, and a little around it.
 #pragma once
 
 #include <array>
 #include <cstdint>
-#include <memory>
-#include <vector>
+#include <map>
 
 namespace us::qcow2 {
 
 template <typename T> class SparseArray {
   public:
-    explicit SparseArray(uint64_t size) : size_(size), chunks_((size + CHUNK - 1) / CHUNK) {}
+    static constexpr uint64_t NONE = UINT64_MAX;
 
-    uint64_t size() const { return size_; }
     T get(uint64_t index) const {
-        const auto &chunk = chunks_[index / CHUNK];
-        return chunk ? (*chunk)[index % CHUNK] : T{};
+        auto found = chunks_.find(index / CHUNK);
+        return found == chunks_.end() ? T{} : found->second[index % CHUNK];
     }
     T &operator[](uint64_t index) {
-        auto &chunk = chunks_[index / CHUNK];
-        if (!chunk) chunk = std::make_unique<Chunk>();
-        return (*chunk)[index % CHUNK];
+        // Neighbours come one after another.
+        if (!last_ || last_number_ != index / CHUNK) {
+            last_number_ = index / CHUNK;
+            last_ = &chunks_[last_number_];
+        }
+        return (*last_)[index % CHUNK];
     }
-    // First index from `from` on whose element may differ from zero; size() when there is none.
+    // The first index from `from` on whose element is not zero; NONE.
     uint64_t next(uint64_t from) const {
-        while (from < size_ && !chunks_[from / CHUNK])
-            from = (from / CHUNK + 1) * CHUNK;
-        return from < size_ ? from : size_;
+        for (auto it = chunks_.lower_bound(from / CHUNK); it != chunks_.end(); ++it) {
+            uint64_t first = it->first * CHUNK;
+            for (uint64_t i = from > first ? from - first : 0; i < CHUNK; i++)
+                if (it->second[i] != T{}) return first + i;
+        }
+        return NONE;
     }
 
   private:
-    static constexpr size_t CHUNK = 512;
+    static constexpr uint64_t CHUNK = 64;
     using Chunk = std::array<T, CHUNK>;
 
-    uint64_t size_;
-    std::vector<std::unique_ptr<Chunk>> chunks_;
+    std::map<uint64_t, Chunk> chunks_; // whose elements stay where they are
+    Chunk *last_ = nullptr;
+    uint64_t last_number_ = 0;
 };
 
 } // namespace us::qcow2
