@@ -179,7 +179,7 @@ truth: diff shows what was set, and the next apply takes it back.`,
   },
   {
     name: "image",
-    summary: "look at a disk image: what it is, whether it is whole, where its data lie",
+    summary: "look at a disk image: what it is, if it is whole, where its data lie",
     details: `For qcow2, QEMU's format. What begins with /, ./ or ../ is a path, and so is the name of a file that exists; else
 STACK/LAYER is the image of a layer. Nothing is changed, and no file is opened that the image names.
 
@@ -201,8 +201,8 @@ Exits 1 on every error. check exits 0 when the image is whole, 2 when it is corr
         choices: ["info", "check", "map"],
       },
       {
-        name: "file|stack/layer",
-        description: "an image file or disk, or a qcow2 layer of a stack that was applied",
+        name: "target",
+        description: "an image file or disk; or STACK/LAYER, a qcow2 layer of a stack that was applied",
         required: true,
         variadic: false,
         offer: "images",
