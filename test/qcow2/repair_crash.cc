@@ -144,7 +144,7 @@ void Case::repair_under_cuts(const Bytes &before, uint64_t depth) {
 
 int main(int argc, char **argv) {
     if (argc != 6) return fprintf(stderr, "usage: repair-crash FILE --states N --seed S\n"), 2;
-    FileMedia file(argv[1]);
+    FileMedia file(opened(argv[1]));
     Bytes image(file.size());
     if (finished(file.read(0, image)) != 0 || image.empty()) return perror(argv[1]), 2;
     uint64_t states = strtoull(argv[3], nullptr, 10), seed = strtoull(argv[5], nullptr, 10), seen = 0,

@@ -61,12 +61,23 @@ class Disk : public us::qcow2::Media {
         co_return 0;
     }
 
+    // As a write of zeros, which may be lost as well.
+    us::Task<void> discard(uint64_t offset, uint64_t length) override {
+        Bytes zeros(length);
+        co_await write(offset, zeros);
+    }
+
     us::Task<int> write(uint64_t offset, std::span<const std::byte> from) override {
         if (offset % SECTOR || from.size() % SECTOR) abort();
+        if (offset + from.size() > limit) {
+            co_await Turn{machine_};
+            co_return -ENOSPC;
+        }
         uint64_t id = ++ops_;
         in_flight_[id] = {offset, Bytes(from.begin(), from.end())};
         co_await Turn{machine_};
-        if (fail_one_in && machine_.prng.one_in(fail_one_in)) { // in part, perhaps
+        uint64_t fails = offset == 0 ? fail_header_one_in : fail_one_in;
+        if (fails && machine_.prng.one_in(fails)) { // in part, perhaps
             Bytes part(from.begin(),
                        from.begin() + static_cast<std::ptrdiff_t>(
                                           machine_.prng.below(from.size() / SECTOR + 1) * SECTOR));
@@ -116,7 +127,8 @@ class Disk : public us::qcow2::Media {
     }
     const Bytes &now() const { return now_; }
 
-    uint64_t fail_one_in = 0;
+    uint64_t fail_one_in = 0, fail_header_one_in = 0; // the header: what is written to offset 0
+    uint64_t limit = UINT64_MAX;                      // it has no room behind
     uint64_t flushes = 0;
 
   private:

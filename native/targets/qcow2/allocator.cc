@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
 
 namespace us::qcow2 {
 
@@ -28,10 +29,9 @@ Task<int> Allocator::allocate(Executor &executor, uint64_t &host) {
     uint64_t index = next_;
     lock.unlock();
     for (;;) {
-        uint64_t number = index / h_.refcounts_per_block();
-        if (number >= table_.size()) co_return -ENOSPC;
         if (place_of(index) == 0) {
-            if (int error = co_await make_block(executor, number)) co_return error;
+            if (int error = co_await change_table(executor, index / h_.refcounts_per_block()))
+                co_return error;
             continue;
         }
         TableCache::Pin slice;
@@ -49,27 +49,38 @@ Task<int> Allocator::allocate(Executor &executor, uint64_t &host) {
     }
 }
 
-// It lies where its own clusters begin, all of which are free as long as there is none.
-Task<int> Allocator::make_block(Executor &executor, uint64_t number) {
+Task<int> Allocator::change_table(Executor &executor, uint64_t number) {
     std::unique_lock lock(mutex_);
-    while (making_block_) {
-        co_await block_made_.wait(executor, lock);
+    while (changing_table_) {
+        co_await table_changed_.wait(executor, lock);
         lock.lock();
     }
-    if (table_.get(number) != 0) co_return 0;
-    making_block_ = true;
+    if (number < table_.size() && table_.get(number) != 0) co_return 0;
+    changing_table_ = true;
     lock.unlock();
+    // What is changed is the table that the header leads to for sure.
+    int error = 0;
+    while (error == 0 && (number >= table_.size() || larger_))
+        error = co_await grow(executor);
+    if (error == 0 && table_.get(number) == 0) error = co_await make_block(executor, number);
+    lock.lock();
+    changing_table_ = false;
+    table_changed_.wake();
+    co_return error;
+}
+
+// It lies where its own clusters begin, all of which are free as long as there is none.
+Task<int> Allocator::make_block(Executor &executor, uint64_t number) {
     uint64_t offset = number * h_.refcounts_per_block() * h_.cluster_bytes();
+    if (offset >= MAX_HOST) co_return -ENOSPC;
+    if (metadata_.has(offset)) co_return -EUCLEAN;
+    cache_.forget_table(offset);
     std::vector<std::byte> block(h_.cluster_bytes());
     set_refcount(block.data(), h_.refcount_order, 0, 1);
-    int error = metadata_.has(offset) ? -EUCLEAN : 0;
-    if (error == 0) error = co_await media_.write(offset, block);
+    int error = co_await media_.write(offset, block);
     if (error == 0) error = co_await media_.flush();
     if (error == 0) error = co_await table_.set(executor, number, offset);
     if (error == 0) metadata_.add(offset);
-    lock.lock();
-    making_block_ = false;
-    block_made_.wake();
     co_return error;
 }
 
@@ -94,6 +105,43 @@ Task<int> Allocator::release(Executor &executor, Range range) {
         if (refcount == 1) next_ = std::min(next_, index);
     }
     co_return 0;
+}
+
+Task<int> Allocator::refcount_of(Executor &executor, uint64_t index, uint64_t &refcount) {
+    refcount = 0;
+    uint64_t place = place_of(index);
+    if (place == 0) co_return -EUCLEAN;
+    TableCache::Pin slice;
+    if (int error = co_await cache_.get(executor, place, TableKind::refcounts, slice)) co_return error;
+    std::lock_guard lock(cache_.mutex());
+    refcount = refcount_at(slice.data(), h_.refcount_order, index % per_slice());
+    co_return 0;
+}
+
+// Discarded first: once its refcount is 0 a cluster may have a new owner at once.
+Task<int> Allocator::release_and_discard(Executor &executor, const std::vector<Range> &ranges) {
+    std::map<uint64_t, uint64_t> references; // by cluster: how many it loses
+    for (const Range &range : ranges)
+        for (uint64_t i = range.offset >> h_.shape.cluster_bits; i < h_.clusters(range.end()); i++)
+            references[i]++;
+    Range free{};
+    for (auto [index, times] : references) {
+        uint64_t refcount = 0;
+        if (int error = co_await refcount_of(executor, index, refcount)) co_return error;
+        if (refcount != times) continue;
+        uint64_t offset = index << h_.shape.cluster_bits;
+        if (free.bytes != 0 && free.end() != offset) {
+            co_await media_.discard(free.offset, free.bytes);
+            free = {};
+        }
+        if (free.bytes == 0) free.offset = offset;
+        free.bytes += h_.cluster_bytes();
+    }
+    if (free.bytes != 0) co_await media_.discard(free.offset, free.bytes);
+    int error = 0;
+    for (const Range &range : ranges)
+        if (int failed = co_await release(executor, range)) error = failed;
+    co_return error;
 }
 
 Task<int> Allocator::write_refcount(Executor &executor, uint64_t host) {

@@ -1,8 +1,9 @@
 // The L1 table or the refcount table: all of it in memory, and every change on its way to the disk before it
-// is seen.
+// is seen. A write that fails may have reached the disk, or not: until it is settled nobody knows.
 #pragma once
 
 #include <mutex>
+#include <set>
 #include <vector>
 
 #include "targets/qcow2/format.h"
@@ -25,7 +26,18 @@ class Directory {
         co_return 0;
     }
 
-    uint64_t size() const { return words_.size(); }
+    uint64_t size() {
+        std::lock_guard lock(mutex_);
+        return words_.size();
+    }
+    std::vector<uint64_t> words() {
+        std::lock_guard lock(mutex_);
+        return words_;
+    }
+    Range range() {
+        std::lock_guard lock(mutex_);
+        return range_;
+    }
     uint64_t get(uint64_t index) {
         std::lock_guard lock(mutex_);
         return words_[index];
@@ -49,10 +61,31 @@ class Directory {
         lock.unlock();
         int error = co_await media_.write(range_.offset + first * 8, sector);
         lock.lock();
-        if (error == 0) words_[index] = word;
+        if (error == 0) {
+            words_[index] = word;
+            unsettled_.erase(first);
+        } else {
+            unsettled_.insert(first);
+        }
         writing_ = false;
         written_.wake();
         co_return error;
+    }
+
+    // What is on disk is what is in memory afterwards, once it is flushed. Nobody changes anything meanwhile.
+    Task<int> settle(Executor &executor) {
+        while (!unsettled_.empty()) {
+            uint64_t first = *unsettled_.begin();
+            if (int error = co_await set(executor, first, words_[first])) co_return error;
+        }
+        co_return 0;
+    }
+
+    // Another table, which is on disk, takes its place. Nobody changes anything meanwhile.
+    void replace(const Range &range, std::vector<uint64_t> words) {
+        std::lock_guard lock(mutex_);
+        range_ = range;
+        words_ = std::move(words);
     }
 
   private:
@@ -62,6 +95,7 @@ class Directory {
     Range range_;
     std::mutex mutex_;
     std::vector<uint64_t> words_;
+    std::set<uint64_t> unsettled_; // the first entries of sectors whose write has failed
     bool writing_ = false;
     Waiters written_;
 };

@@ -26,6 +26,21 @@ struct HeaderField {
         store<uint32_t>(field.bytes.data() + 8, static_cast<uint32_t>(range.bytes / cluster_bytes));
         return field;
     }
+    // The disk's size, and where its tables and those of its snapshots are: from `size` to
+    // `snapshots_offset`.
+    static HeaderField tables(const Header &header) {
+        HeaderField field{24, std::vector<std::byte>(48)};
+        std::byte *at = field.bytes.data();
+        store<uint64_t>(at, header.size);
+        store<uint32_t>(at + 8, static_cast<uint32_t>(header.crypt));
+        store<uint32_t>(at + 12, header.l1_entries);
+        store<uint64_t>(at + 16, header.l1_offset);
+        store<uint64_t>(at + 24, header.refcount_table_offset);
+        store<uint32_t>(at + 32, header.refcount_table_clusters);
+        store<uint32_t>(at + 36, header.nr_snapshots);
+        store<uint64_t>(at + 40, header.snapshots_offset);
+        return field;
+    }
 
   private:
     static HeaderField word(uint64_t offset, uint64_t value) {

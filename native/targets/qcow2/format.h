@@ -21,6 +21,7 @@ constexpr uint32_t MAX_REFCOUNT_ORDER = 6, V2_REFCOUNT_ORDER = 4;
 constexpr uint64_t MAX_L1_BYTES = 32 << 20, MAX_REFCOUNT_TABLE_BYTES = 8 << 20,
                    MAX_SNAPSHOT_TABLE_BYTES = 64 << 20;
 constexpr uint64_t MAX_BITMAP_DIRECTORY_BYTES = 64 << 20;
+constexpr uint64_t MAX_HOST = uint64_t{1} << 56; // what a table's entry can say
 constexpr uint32_t MAX_SNAPSHOTS = 65536, MAX_BITMAPS = 65535, MAX_SNAPSHOT_EXTRA_BYTES = 1024;
 constexpr uint32_t MAX_BACKING_NAME_BYTES = 1023;
 

@@ -33,6 +33,7 @@ struct Refusal {
 struct Range {
     uint64_t offset = 0, bytes = 0;
     uint64_t end() const { return offset + bytes; }
+    bool operator==(const Range &) const = default;
     bool touches(const Range &other) const {
         return bytes && other.bytes && offset < other.end() && other.offset < end();
     }
@@ -82,6 +83,8 @@ struct Header {
     uint64_t l2_span() const {
         return us_qcow2_entries(&shape) * cluster_bytes();
     } // guest bytes of one L2 table
+    // Of the L1 table, for a disk of so many bytes.
+    uint64_t l1_entries_for(uint64_t bytes) const { return bytes / l2_span() + (bytes % l2_span() != 0); }
     uint32_t refcount_bits() const { return 1u << refcount_order; }
     uint64_t refcounts_per_block() const { return cluster_bytes() * 8 / refcount_bits(); }
     Range l1() const { return {l1_offset, uint64_t{l1_entries} * 8}; }

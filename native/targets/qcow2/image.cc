@@ -4,7 +4,6 @@
 #include <cerrno>
 
 #include "targets/qcow2/inflate.h"
-#include "targets/qcow2/snapshots.h"
 
 namespace us::qcow2 {
 
@@ -12,7 +11,7 @@ Image::Image(Media &media, Header header, ImageOptions options)
     : media_(media), header_(std::move(header)), options_(options), first_sector_(media),
       cache_(media, header_.cluster_bytes(), options.cache_bytes), l1_(media, header_.l1()),
       refcount_table_(media, header_.refcount_table()), metadata_(header_.cluster_bytes()),
-      allocator_(media, header_, cache_, refcount_table_, metadata_) {}
+      allocator_(media, header_, first_sector_, cache_, refcount_table_, metadata_) {}
 
 Task<int> Image::load() {
     if (header_.shape.data_file) co_return -EOPNOTSUPP;
@@ -25,21 +24,30 @@ Task<int> Image::load() {
 }
 
 Task<int> Image::load_metadata() {
+    SnapshotsRead read = co_await read_snapshots(media_, header_);
+    if (read.error != 0 || read.refusal) co_return read.refusal ? -EUCLEAN : read.error;
+    snapshots_ = std::move(read.table);
+    note_metadata();
+    co_return 0;
+}
+
+// While nothing is written.
+void Image::note_metadata() {
+    metadata_.clear();
     metadata_.load({0, cluster()});
     metadata_.load(header_.l1());
     metadata_.load(header_.refcount_table());
     if (header_.bitmaps) metadata_.load(header_.bitmaps->directory);
-    for (uint64_t i = 0; i < refcount_table_.size(); i++)
-        if (uint64_t block = refcount_table_.get(i)) metadata_.load({block, cluster()});
-    for (uint64_t i = 0; i < l1_.size(); i++)
-        if (uint64_t table = l1_.get(i) & US_QCOW2_HOST_MASK) metadata_.load({table, cluster()});
-    SnapshotsRead read = co_await read_snapshots(media_, header_);
-    if (read.error != 0 || read.refusal) co_return read.refusal ? -EUCLEAN : read.error;
-    metadata_.load(read.table.range);
-    for (const Snapshot &snapshot : read.table.snapshots)
+    for (uint64_t word : refcount_table_.words())
+        if (word != 0) metadata_.load({word, cluster()});
+    for (uint64_t word : l1_.words())
+        if (uint64_t table = word & US_QCOW2_HOST_MASK) metadata_.load({table, cluster()});
+    metadata_.load(snapshots_.range);
+    for (const Snapshot &snapshot : snapshots_.snapshots)
         metadata_.load(snapshot.l1());
-    if (!metadata_.sort()) corrupt_ = true; // to be read, and not written to
-    co_return 0;
+    if (metadata_.sort()) return;
+    std::lock_guard lock(mutex_);
+    corrupt_ = true; // to be read, and not written to
 }
 
 // What the L2 table says of the cluster; all zeros without one.
@@ -130,7 +138,7 @@ Task<int> Image::look_up(Executor &executor, uint64_t guest, us_qcow2_run &run) 
 Task<int> Image::read(Executor &executor, uint64_t offset, std::span<std::byte> into) {
     Turns::Ticket turn =
         co_await turns_.begin(executor, offset / cluster(), header_.clusters(offset + into.size()), true);
-    int error = 0;
+    int error = lies_inside(offset, into.size()) ? 0 : -EINVAL;
     while (!into.empty() && error == 0) {
         uint64_t within = offset % cluster(), guest = offset - within;
         Entry entry;

@@ -12,6 +12,8 @@
 // nobody still reads it: it never shows one block's data in another's place. What a power cut can leave is a
 // leak: refcounts are too high, never too low.
 //
+// What changes the tables as a whole, snapshots and growing, has an order of its own: revision.h.
+//
 // Any queue; the one mutex is held for memory alone.
 #pragma once
 
@@ -25,6 +27,7 @@
 #include "targets/qcow2/header.h"
 #include "targets/qcow2/media.h"
 #include "targets/qcow2/metadata.h"
+#include "targets/qcow2/snapshots.h"
 #include "targets/qcow2/table_cache.h"
 #include "targets/qcow2/turns.h"
 
@@ -40,7 +43,13 @@ class Image {
     // header: as parse_header() has found it on the media.
     Image(Media &media, Header header, ImageOptions options);
 
+    // The disk's size and the places of its tables change by what is said below of snapshots and growing: the
+    // size is to be asked for by size(), where that may happen.
     const Header &header() const { return header_; }
+    uint64_t size() {
+        std::lock_guard lock(mutex_);
+        return header_.size;
+    }
 
     // It has been found to contradict itself, now or before.
     bool corrupt() {
@@ -60,8 +69,8 @@ class Image {
     // not keep bitmaps. -EUCLEAN: the image is corrupt, or dirty, and has to be repaired first.
     Task<int> begin_writing();
 
-    // Ranges lie inside the disk. -EUCLEAN: the image contradicts itself; from then on it is marked as
-    // corrupt, and only read.
+    // -EINVAL: the range does not lie inside the disk. -EUCLEAN: the image contradicts itself; from then on
+    // it is marked as corrupt, and only read.
     Task<int> read(Executor &executor, uint64_t offset, std::span<std::byte> into);
     Task<int> write(Executor &executor, uint64_t offset, std::span<const std::byte> from);
     // Reads zeros afterwards. keep: clusters keep their place.
@@ -76,7 +85,26 @@ class Image {
     // What is at `guest`, and up to where at least.
     Task<int> look_up(Executor &executor, uint64_t guest, us_qcow2_run &run);
 
+    // Between the requests of all others: durable when it ends, or nothing of it is there. -EROFS and
+    // -EUCLEAN as a write; -EFBIG: beyond a limit of the format, as narrow refcounts are one; -ENOTSUP.
+    std::vector<Snapshot> snapshots() {
+        std::lock_guard lock(mutex_);
+        return snapshots_.snapshots;
+    }
+    // Of the disk as it is. -EEXIST: there is one of this tag. -ENAMETOOLONG: QEMU would not find it.
+    Task<int> snapshot_create(Executor &executor, SnapshotRequest request);
+    // which: an id or a tag. -ENOENT, or -ENOTUNIQ where two are meant.
+    Task<int> snapshot_delete(Executor &executor, std::string which);
+    // The disk is again what it was, and as large as it was. What had been there since is lost.
+    Task<int> snapshot_apply(Executor &executor, std::string which);
+    // Larger: what comes anew reads zeros. -ENOTSUP: smaller, or version 2 with snapshots, whose sizes need
+    // not be in the image.
+    Task<int> resize(Executor &executor, uint64_t size);
+
   private:
+    friend class Standstill;
+    friend class Revision;
+
     struct Entry {
         uint64_t word = 0, subclusters = 0;
     };
@@ -87,6 +115,12 @@ class Image {
 
     // ---- image.cc
     Task<int> load_metadata();
+    void note_metadata();
+    // While it is one's turn. In whole sectors: the last one of the disk need not be.
+    bool lies_inside(uint64_t offset, uint64_t length) const {
+        uint64_t end = round_up(header_.size, US_SECTOR_BYTES);
+        return offset <= end && length <= end - offset;
+    }
     Task<int> find(Executor &executor, uint64_t guest, Entry &entry);
     Task<int> find_in(Executor &executor, uint64_t table, uint64_t guest, Entry &entry);
     Task<int> read_run(const us_qcow2_run &run, uint64_t guest, std::span<std::byte> into);
@@ -112,6 +146,16 @@ class Image {
     Task<int> round(Executor &executor);
     Task<void> older_finds(Executor &executor);
 
+    // ---- snapshot_create.cc, snapshot_delete.cc, snapshot_apply.cc, resize.cc: within one standstill
+    Task<int> take_snapshot(Executor &executor, const SnapshotRequest &request);
+    Task<int> drop_snapshot(Executor &executor, const std::string &which);
+    Task<int> return_to_snapshot(Executor &executor, const std::string &which);
+    Task<int> grow(Executor &executor, uint64_t size);
+    Task<int> grow_l1(Executor &executor, uint64_t size);
+    Task<int> clear_behind(Executor &executor, uint64_t size);
+    Task<int> clear_tail(Executor &executor, uint64_t from);
+    Task<int> set_size(Executor &executor, uint64_t size);
+
     Media &media_;
     Header header_;
     ImageOptions options_;
@@ -124,7 +168,8 @@ class Image {
 
     std::mutex mutex_;
     bool corrupt_ = false;
-    bool writing_ = false;             // set before the first request
+    bool writing_ = false; // changes while nothing is written alone
+    SnapshotTable snapshots_;
     std::vector<Range> given_up_;      // by entries that no disk may lead to any more
     std::set<uint64_t> making_tables_; // by their index in the L1 table
     Waiters table_made_;

@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "targets/qcow2/bitmaps.h"
+#include "targets/qcow2/entry_range.h"
 #include "targets/qcow2/image.h"
 
 namespace us::qcow2 {
@@ -50,7 +51,7 @@ Task<int> Image::contradicted(Executor &executor) {
 Task<int> Image::write(Executor &executor, uint64_t offset, std::span<const std::byte> from) {
     Turns::Ticket turn =
         co_await turns_.begin(executor, offset / cluster(), header_.clusters(offset + from.size()), false);
-    int error = 0;
+    int error = lies_inside(offset, from.size()) ? 0 : -EINVAL;
     while (!from.empty() && error == 0) {
         uint64_t within = offset % cluster(), length = std::min<uint64_t>(cluster() - within, from.size());
         error = co_await write_part(executor, offset - within, within, from.first(length));
@@ -121,12 +122,7 @@ Task<int> Image::write_new(Executor &executor, const Entry &before, uint64_t gue
 
 // What `before` led to and the new entry does not is free once no disk leads to it.
 void Image::give_up(const Entry &before, uint64_t keeps_host) {
-    us_qcow2_run run = run_of(before, 0, 0);
-    Range range{before.word & US_QCOW2_HOST_MASK, cluster()};
-    if (run.kind == US_QCOW2_INFLATE) {
-        uint64_t first = run.host / US_SECTOR_BYTES * US_SECTOR_BYTES;
-        range = {first, run.host + run.host_bytes - first};
-    }
+    Range range = entry_range(header_, before.word, before.subclusters);
     if (range.offset == 0 || range.offset == keeps_host) return;
     std::lock_guard lock(mutex_);
     given_up_.push_back(range);
@@ -228,7 +224,7 @@ Task<int> Image::clear_cluster(Executor &executor, uint64_t guest, bool keep) {
 Task<int> Image::zero(Executor &executor, uint64_t offset, uint64_t length, bool keep) {
     Turns::Ticket turn =
         co_await turns_.begin(executor, offset / cluster(), header_.clusters(offset + length), false);
-    int error = 0;
+    int error = lies_inside(offset, length) ? 0 : -EINVAL;
     std::vector<std::byte> zeros;
     for (uint64_t end = offset + length; offset < end && error == 0;) {
         uint64_t within = offset % cluster(), bytes = std::min(cluster() - within, end - offset);
@@ -254,11 +250,11 @@ bool Image::reads_zeros(const us_qcow2_run &run) const {
 }
 
 Task<int> Image::discard(Executor &executor, uint64_t offset, uint64_t length) {
-    uint64_t first = header_.clusters(offset), end = (offset + length) / cluster();
-    if (offset + length == header_.size) end = header_.clusters(header_.size);
+    uint64_t first = header_.clusters(offset), end = header_.clusters(offset + length);
     if (header_.version < 3 || first >= end) co_return 0;
     Turns::Ticket turn = co_await turns_.begin(executor, first, end, false);
-    int error = 0;
+    int error = lies_inside(offset, length) ? 0 : -EINVAL;
+    if (offset + length != header_.size) end = (offset + length) / cluster();
     for (uint64_t i = first; i < end && error == 0; i++)
         error = co_await clear_cluster(executor, i * cluster(), false);
     turns_.end(turn);

@@ -15,7 +15,8 @@ class Metadata {
   public:
     explicit Metadata(uint64_t cluster_bytes) : cluster_(cluster_bytes) {}
 
-    // Before anything runs: any number of ranges, and then sort().
+    // While nothing else runs: all anew, any number of ranges, and then sort().
+    void clear() { clusters_.clear(); }
     void load(const Range &range) {
         for (uint64_t at = range.offset; at < range.end(); at += cluster_)
             clusters_.push_back(at / cluster_);

@@ -45,6 +45,7 @@ void Qcow2::load(HandlerContext context) {
     json state = json::parse(text, nullptr, false);
     made_before_ = state.is_object() && state.value("made", false);
     ended_in_order_ = !state.is_object() || !state.value("open", false);
+    leaks_ = state.is_object() && state.value("leaks", false);
 }
 
 LayerPlace Qcow2::place_of(uint32_t child) const {

@@ -7,10 +7,9 @@
 // What outlives the server, beside the image:
 //
 //     run directory     qcow2-LAYER         tables that are not written yet; gone after an orderly end
-//     state directory   qcow2-LAYER.json    whether it was made, and whether it ended in order
+//     state directory   qcow2-LAYER.json    whether it was made, ended in order, and may have leaks
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,11 +38,6 @@ class Qcow2 : public Format {
     using Trouble = std::optional<ConfigError>;
 
     // ---- qcow2_open.cc
-    struct Names {
-        std::string path;    // of the base, when it is a file
-        std::string backing; // how a header names the backing layer; empty: there is none
-        std::string format;  // of it
-    };
     Trouble trouble(const std::string &code, const std::string &message) const;
     Trouble failed(const char *what, int error) const;
     qcow2::LayerPlace place_of(uint32_t child) const;
@@ -55,8 +49,9 @@ class Qcow2 : public Format {
     Trouble compare(const qcow2::Header &header) const;
     Trouble compare_backing(const qcow2::Header &header) const;
     Task<Trouble> open_image(qcow2::Header header);
+    int hold(const qcow2::Header &header, bool &taken_over);
+    Task<Trouble> repair_image(qcow2::Header &header);
     int record(bool open);
-    Names names() const;
 
     Task<int> change(Executor &executor, const LeafIo &io);
     Task<void> look(Executor &executor, uint64_t offset, uint64_t length,
@@ -66,9 +61,9 @@ class Qcow2 : public Format {
     std::string base_identity_;
     int run_dir_ = -1;
     bool made_before_ = false, ended_in_order_ = true;
+    bool leaks_ = false; // clusters that nobody uses may be taken
     std::unique_ptr<qcow2::LayerMedia> base_, backing_;
     std::unique_ptr<qcow2::Image> image_;
-    std::atomic<uint64_t> taken_over_{0};
 };
 
 } // namespace us

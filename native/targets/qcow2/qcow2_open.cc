@@ -9,6 +9,7 @@
 
 #include "targets/durable_file.h"
 #include "targets/qcow2/qcow2.h"
+#include "targets/qcow2/repair.h"
 
 namespace us {
 
@@ -204,39 +205,60 @@ Qcow2::Trouble Qcow2::compare_backing(const Header &header) const {
 }
 
 Task<Qcow2::Trouble> Qcow2::open_image(Header header) {
-    if (!config().read_only && header.has(INCOMPATIBLE_CORRUPT))
+    const bool writes = !config().read_only;
+    if (writes && header.has(INCOMPATIBLE_CORRUPT))
         co_return trouble("image-corrupt",
                           "the image is marked as corrupt: repair it with qemu-img check -r all, or "
                           "serve it with readOnly: true");
-    if (!config().read_only && header.has(INCOMPATIBLE_DIRTY))
-        co_return trouble("image-corrupt",
-                          "the image was not closed in order, and its refcounts are out of date: "
-                          "repair it with qemu-img check -r all, or serve it with readOnly: true");
-    ImageOptions options;
-    options.cache_bytes = config().params.value("cacheBytes", options.cache_bytes);
-    options.backing = backing_.get();
-    std::string owner =
-        context_.boot_id + "\n" + base_identity_ + "\n" + std::to_string(header.shape.cluster_bits);
-    image_ = std::make_unique<Image>(*base_, std::move(header), options);
-    std::string kept = "qcow2-" + config().name;
     bool taken_over = false;
-    if (!config().read_only || faccessat(run_dir_, kept.c_str(), F_OK, 0) == 0) {
-        if (int error = image_->keep_in(run_dir_, kept, owner, taken_over))
+    if (int error = hold(header, taken_over)) co_return failed("keeping tables in the run directory", error);
+    if (taken_over) {
+        leaks_ = true; // what it was about to give up is known to nobody
+        context_.notice(true, "layer \"" + config().name +
+                                  "\": took over tables that a killed server had not written yet");
+    } else if (writes && (needs_repair(header) || leaks_ || !ended_in_order_)) {
+        image_.reset();
+        if (Trouble broken = co_await repair_image(header)) co_return broken;
+        if (int error = hold(header, taken_over))
             co_return failed("keeping tables in the run directory", error);
     }
-    if (taken_over)
-        context_.notice(true, "layer \"" + config().name +
-                                  "\": took over tables that a killed server had not "
-                                  "written yet");
     if (int error = co_await image_->load()) co_return failed("reading its tables", error);
-    if (config().read_only) co_return Trouble{};
+    if (!writes) co_return Trouble{};
     if (int error = record(true)) co_return failed("writing its state", error);
     if (int error = co_await image_->begin_writing()) co_return failed("beginning to write", error);
     co_return Trouble{};
 }
 
+// The image, and the memory of its tables, which outlives a server that may write. A read-only one has it
+// only to show what a predecessor that was not has left.
+int Qcow2::hold(const Header &header, bool &taken_over) {
+    ImageOptions options;
+    options.cache_bytes = config().params.value("cacheBytes", options.cache_bytes);
+    options.backing = backing_.get();
+    std::string owner =
+        context_.boot_id + "\n" + base_identity_ + "\n" + std::to_string(header.shape.cluster_bits);
+    image_ = std::make_unique<Image>(*base_, header, options);
+    std::string kept = "qcow2-" + config().name;
+    if (config().read_only && faccessat(run_dir_, kept.c_str(), F_OK, 0) != 0) return 0;
+    return image_->keep_in(run_dir_, kept, owner, taken_over);
+}
+
+Task<Qcow2::Trouble> Qcow2::repair_image(Header &header) {
+    bool dirty = needs_repair(header);
+    Repaired repaired = co_await repair(*base_, header);
+    if (repaired.refusal)
+        co_return trouble("image-corrupt", "the image is broken, and left as it is: " + *repaired.refusal);
+    if (repaired.error != 0) co_return failed("repairing its refcounts", repaired.error);
+    leaks_ = false;
+    if (dirty || repaired.leaks != 0)
+        context_.notice(dirty, "layer \"" + config().name + "\": set right after an end without order: " +
+                                   std::to_string(repaired.leaks) + " leaked clusters, " +
+                                   std::to_string(repaired.corruptions) + " refcounts that were too low");
+    co_return Trouble{};
+}
+
 int Qcow2::record(bool open) {
-    json text = {{"version", 1}, {"made", true}, {"open", open}};
+    json text = {{"version", 1}, {"made", true}, {"open", open}, {"leaks", leaks_}};
     return write_durably(context_.state_dir, "qcow2-" + config().name + ".json", text.dump() + "\n");
 }
 

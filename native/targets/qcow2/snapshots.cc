@@ -1,12 +1,14 @@
 #include "targets/qcow2/snapshots.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <charconv>
 
 namespace us::qcow2 {
 
 namespace {
 
-constexpr size_t FIXED_BYTES = 40;
+constexpr size_t FIXED_BYTES = 40, SIZED_EXTRA_BYTES = 16;
 
 std::string text_of(std::span<const std::byte> bytes) {
     return {reinterpret_cast<const char *>(bytes.data()), bytes.size()};
@@ -40,6 +42,37 @@ std::optional<Refusal> check_entry(const Snapshot &s, const Header &header) {
     if (s.l1().bytes > MAX_L1_BYTES || s.l1_offset > INT64_MAX)
         return Refusal{Refusal::invalid, which + " has an L1 table that cannot be"};
     return {};
+}
+
+// What else is in the extra data is kept.
+std::vector<std::byte> extra_of(const Snapshot &s) {
+    std::vector<std::byte> extra = s.extra;
+    extra.resize(std::max(extra.size(), SIZED_EXTRA_BYTES));
+    store<uint64_t>(extra.data(), s.vm_state_bytes);
+    store<uint64_t>(extra.data() + 8, s.size);
+    return extra;
+}
+
+void append_entry(std::vector<std::byte> &table, const Snapshot &s) {
+    std::vector<std::byte> extra = extra_of(s);
+    size_t place = table.size();
+    table.resize(place + FIXED_BYTES);
+    std::byte *at = table.data() + place;
+    store<uint64_t>(at, s.l1_offset);
+    store<uint32_t>(at + 8, s.l1_entries);
+    store<uint16_t>(at + 12, static_cast<uint16_t>(s.id.size()));
+    store<uint16_t>(at + 14, static_cast<uint16_t>(s.name.size()));
+    store<uint32_t>(at + 16, s.seconds);
+    store<uint32_t>(at + 20, s.nanoseconds);
+    store<uint64_t>(at + 24, s.guest_nanoseconds);
+    store<uint32_t>(at + 32, static_cast<uint32_t>(std::min<uint64_t>(s.vm_state_bytes, UINT32_MAX)));
+    store<uint32_t>(at + 36, static_cast<uint32_t>(extra.size()));
+    table.insert(table.end(), extra.begin(), extra.end());
+    for (const std::string &text : {s.id, s.name}) {
+        auto bytes = std::as_bytes(std::span(text));
+        table.insert(table.end(), bytes.begin(), bytes.end());
+    }
+    table.resize(round_up(table.size(), 8));
 }
 
 } // namespace
@@ -82,6 +115,40 @@ Task<SnapshotsRead> read_snapshots(Media &media, const Header &header) {
         read.refusal = Refusal{Refusal::invalid, "its snapshot table does not end within the image"};
         co_return read;
     }
+}
+
+std::vector<std::byte> encode_snapshots(const std::vector<Snapshot> &snapshots) {
+    std::vector<std::byte> table;
+    for (const Snapshot &snapshot : snapshots)
+        append_entry(table, snapshot);
+    return table;
+}
+
+int find_snapshot(const std::vector<Snapshot> &snapshots, std::string_view which, size_t &index) {
+    size_t found = 0;
+    for (size_t i = 0; i < snapshots.size(); i++) {
+        if (snapshots[i].id != which && snapshots[i].name != which) continue;
+        index = i;
+        found++;
+    }
+    return found == 0 ? -ENOENT : found == 1 ? 0 : -ENOTUNIQ;
+}
+
+std::string next_snapshot_id(const std::vector<Snapshot> &snapshots) {
+    uint64_t largest = 0;
+    for (const Snapshot &s : snapshots) {
+        uint64_t number = 0;
+        std::from_chars(s.id.data(), s.id.data() + s.id.size(), number);
+        largest = std::max(largest, number);
+    }
+    // Behind the largest of all there is but the first that is unused.
+    auto used = [&](const std::string &id) {
+        return std::any_of(snapshots.begin(), snapshots.end(), [&](const Snapshot &s) { return s.id == id; });
+    };
+    std::string id = std::to_string(++largest);
+    while (used(id))
+        id = std::to_string(++largest);
+    return id;
 }
 
 } // namespace us::qcow2

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "targets/qcow2/header.h"
@@ -22,6 +23,12 @@ struct Snapshot {
     Range l1() const { return {l1_offset, uint64_t{l1_entries} * 8}; }
 };
 
+// What is to be known of a snapshot before it is taken.
+struct SnapshotRequest {
+    std::string tag;
+    uint32_t seconds = 0, nanoseconds = 0; // since the Epoch
+};
+
 struct SnapshotTable {
     std::vector<Snapshot> snapshots;
     Range range; // in the image file
@@ -38,5 +45,15 @@ Task<SnapshotsRead> read_snapshots(Media &media, const Header &header);
 // bytes: from the table's beginning on. False when it goes on behind them.
 bool parse_snapshots(std::span<const std::byte> bytes, const Header &header, SnapshotTable &table,
                      std::optional<Refusal> &refusal);
+
+// As they stand in a table, each with the size of its disk.
+std::vector<std::byte> encode_snapshots(const std::vector<Snapshot> &snapshots);
+
+// By its id or its tag, of which a snapshot may have what is another one's id: 0 and its index, -ENOENT, or
+// -ENOTUNIQ where more than one is meant.
+int find_snapshot(const std::vector<Snapshot> &snapshots, std::string_view which, size_t &index);
+
+// One more than the largest number that is an id.
+std::string next_snapshot_id(const std::vector<Snapshot> &snapshots);
 
 } // namespace us::qcow2

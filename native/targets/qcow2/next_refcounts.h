@@ -1,0 +1,74 @@
+// The refcounts as they are going to be. Those on disk stay as they are: blocks that change are copied, and
+// so is the table that leads to them, to clusters that nobody uses now. Whoever reads the old table sees the
+// old refcounts, whoever reads the new one the new ones; what the change sets free is not used for the
+// change.
+//
+//     old table ─▶ block 0   block 1   block 2
+//     new table ─▶ block 0 ────┘ ─▶ copy of 1 …       of which the new refcounts know, and the old do not
+#pragma once
+
+#include <unordered_map>
+#include <vector>
+
+#include "targets/qcow2/header.h"
+#include "targets/qcow2/media.h"
+#include "targets/qcow2/metadata.h"
+
+namespace us::qcow2 {
+
+class NextRefcounts {
+  public:
+    // All that is in memory of the refcounts is on disk, and does not change before this ends.
+    NextRefcounts(Media &media, const Header &header, const Metadata &metadata, std::vector<uint64_t> table)
+        : media_(media), h_(header), metadata_(metadata), table_(std::move(table)),
+          table_range_(header.refcount_table()) {}
+
+    // Before get() or add() of what lies in these ranges. 0 or -errno, as everything below.
+    Task<int> load(const std::vector<Range> &ranges);
+    uint64_t get(uint64_t host) const;
+    // One reference more, or less, to each cluster that the range touches, of which there is one at least:
+    // else -EUCLEAN. -EFBIG: a refcount is too narrow for it.
+    int add(const Range &range, int references);
+
+    // So many clusters side by side, with one reference each; -EFBIG beyond the largest refcount table.
+    Task<int> place(uint64_t clusters, uint64_t &offset);
+
+    // Places and writes all that has changed; if nothing has, nothing.
+    Task<int> write();
+
+    const std::vector<uint64_t> &table() const { return table_; }
+    const Range &table_range() const { return table_range_; }
+    const std::vector<uint64_t> &new_blocks() const { return new_blocks_; }
+    uint64_t lowest_freed() const { return lowest_freed_; } // UINT64_MAX: none
+
+  private:
+    struct Block {
+        std::vector<std::byte> refcounts;
+        std::vector<bool> kept; // set free by this very change; empty: none of them
+        bool changed = false;
+    };
+    uint64_t cluster() const { return h_.cluster_bytes(); }
+    uint64_t per_block() const { return h_.refcounts_per_block(); }
+    uint64_t place_of(uint64_t number) const {
+        return number < table_.size() ? table_[number] & ~REFCOUNT_TABLE_RESERVED : 0;
+    }
+    Task<int> load_block(uint64_t number);
+    bool find_free(uint64_t number, uint64_t clusters, uint64_t &run, uint64_t &index) const;
+    void set(uint64_t index, uint64_t refcount);
+    Task<int> move_block(uint64_t number);
+    Task<int> move_blocks();
+    Task<int> place_table();
+
+    Media &media_;
+    const Header &h_;
+    const Metadata &metadata_;
+    std::vector<uint64_t> table_;
+    Range table_range_;
+    std::unordered_map<uint64_t, Block> blocks_; // by number
+    std::vector<uint64_t> unplaced_;             // numbers of changed blocks that have no new place yet
+    std::vector<uint64_t> new_blocks_;           // their offsets
+    uint64_t next_ = 0;                          // no cluster before it is free
+    uint64_t lowest_freed_ = UINT64_MAX;
+};
+
+} // namespace us::qcow2
