@@ -185,7 +185,8 @@ STACK/LAYER is the image of a layer. Nothing is changed, and no file is opened t
 
 info shows what the header says, snapshots and bitmaps. check compares all refcounts with the references that are found. map
 lists the runs of the guest's disk; what a backing file has is "backing" (depth 1), and not looked up. With -o json, what
-qemu-img says too has qemu-img's names and shapes.
+qemu-img says too has its names and shapes, and counts of 0 are left out where it does so. Of our own are in-use, file-length,
+snapshot-count, bitmap-count, refused (tables that cannot be read) and a snapshot's virtual-size; and check's findings.
 
 While somebody writes to an image, a server or a program of QEMU's, info shows its header only, and check and map refuse.
 While they look at one, no writer can begin.
