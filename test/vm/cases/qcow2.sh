@@ -40,7 +40,7 @@ pick_victim() {
 declare -A killed
 kill_under_load() {
     keep_verifying "$dev" --io_size=16m --verify_backlog=64
-    for _ in {1..4}; do
+    for _ in {1..3}; do
         until_true 120 pick_victim
         kill -KILL "$victim"
     done
