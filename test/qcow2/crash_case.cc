@@ -68,7 +68,7 @@ void Case::set_up(const Bytes *given, bool alone) {
     uint64_t sectors = options_.size / SECTOR;
     if (!data_file.empty()) options_.version = 3;
     if (!given && options_.version == 3 && (prng.one_in(4) || !data_file.empty())) {
-        options_.data_file_name = "left.data";
+        options_.data_file_name = data_name;
         options_.data_file_raw = data_file.empty() ? prng.one_in(2) : data_file == "raw";
         make_data_file(sectors);
     }

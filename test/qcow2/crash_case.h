@@ -36,7 +36,8 @@ class Case {
     Done done;
     std::unique_ptr<Disk> disk;
     std::unique_ptr<Disk> data; // an external data file, if there is one
-    std::string data_file;      // "plain" or "raw": every image has one
+    std::string data_name = "data";
+    std::string data_file; // "plain" or "raw": every image has one
     // What of the data file belongs to the state that is looked at.
     Bytes data_state;
     uint32_t clients = 0;

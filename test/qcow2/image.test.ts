@@ -429,7 +429,7 @@ describe("an image under clients and power cuts", () => {
         expect(status, stderr.slice(-4000)).toBe(0);
         const info = JSON.parse(await qemuImg("info", "--output=json", path("left.qcow2")));
         expect(info["format-specific"].data).toMatchObject({
-          "data-file": "left.data",
+          "data-file": path("left.data"),
           "data-file-raw": kind === "raw",
         });
         expect(await qemuImg("check", path("left.qcow2")), `seed ${seed}`).toContain("No errors");

@@ -35,6 +35,7 @@ uint64_t run_case(uint64_t seed, uint64_t cuts, const Bytes *given, const std::s
     Case c(seed);
     c.data_file = data_file;
     bool alone = !prefix.empty();
+    if (alone) c.data_name = prefix + ".data";
     c.set_up(given, alone);
     us::detach(c.begin());
     run(c);
