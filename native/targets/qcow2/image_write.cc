@@ -52,12 +52,11 @@ Task<int> Image::write(Executor &executor, uint64_t offset, std::span<const std:
     Turns::Ticket turn =
         co_await turns_.begin(executor, offset / cluster(), header_.clusters(offset + from.size()), false);
     int error = lies_inside(offset, from.size()) ? 0 : -EINVAL;
-    while (!from.empty() && error == 0) {
-        uint64_t within = offset % cluster(), length = std::min<uint64_t>(cluster() - within, from.size());
-        error = co_await write_part(executor, offset - within, within, from.first(length));
-        from = from.subspan(length);
-        offset += length;
-    }
+    uint64_t within = offset % cluster();
+    if (error == 0 && within + from.size() <= cluster())
+        error = co_await write_part(executor, offset - within, within, from);
+    else if (error == 0)
+        error = co_await write_many(executor, offset, from);
     turns_.end(turn);
     if (error == -EUCLEAN) co_await contradicted(executor);
     co_return error;
@@ -77,10 +76,8 @@ Task<int> Image::write_part(Executor &executor, uint64_t guest, uint64_t within,
     Entry before;
     if (int error = co_await may_change(executor)) co_return error;
     if (int error = co_await find(executor, guest, before)) co_return error;
+    if (int error = check_place(before, guest, within)) co_return error;
     us_qcow2_run run = run_of(before, guest, within);
-    bool placed = before.word & US_QCOW2_HOST_MASK && !(before.word & US_QCOW2_COMPRESSED);
-    bool overlaps = placed && metadata_.has(before.word & US_QCOW2_HOST_MASK);
-    if (run.kind == US_QCOW2_BAD || overlaps) co_return -EUCLEAN;
     if (run.kind == US_QCOW2_DATA && run.exclusive && run.length >= bytes.size()) {
         int error = co_await media_.write(run.host, bytes);
         co_return error;
@@ -89,9 +86,24 @@ Task<int> Image::write_part(Executor &executor, uint64_t guest, uint64_t within,
     co_return error;
 }
 
+// What is written for the guest must not be one of the image's own tables.
+int Image::check_place(const Entry &before, uint64_t guest, uint64_t within) const {
+    bool placed = before.word & US_QCOW2_HOST_MASK && !(before.word & US_QCOW2_COMPRESSED);
+    bool overlaps = placed && metadata_.has(before.word & US_QCOW2_HOST_MASK);
+    return overlaps || run_of(before, guest, within).kind == US_QCOW2_BAD ? -EUCLEAN : 0;
+}
+
+// Where the cluster has a place of its own that nothing is read from; 0: nowhere.
+uint64_t Image::reserved_for(const Entry &before, uint64_t guest) const {
+    us_qcow2_run first = run_of(before, guest, 0);
+    bool reserved = first.kind != US_QCOW2_INFLATE && first.exclusive && !(before.subclusters & 0xffffffff) &&
+                    (header_.shape.extended || first.kind == US_QCOW2_ZEROS);
+    return reserved ? first.host : 0;
+}
+
 // The whole cluster anew: where it has a place of its own that nothing is read from, there; else in a fresh
 // one.
-Task<int> Image::write_new(Executor &executor, const Entry &before, uint64_t guest, uint64_t within,
+Task<int> Image::write_new(Executor &executor, Entry before, uint64_t guest, uint64_t within,
                            std::span<const std::byte> bytes) {
     std::vector<std::byte> whole;
     if (bytes.size() < cluster()) {
@@ -100,10 +112,8 @@ Task<int> Image::write_new(Executor &executor, const Entry &before, uint64_t gue
     whole.resize(cluster());
     std::copy(bytes.begin(), bytes.end(), whole.begin() + static_cast<std::ptrdiff_t>(within));
 
-    us_qcow2_run first = run_of(before, guest, 0);
-    bool reserved = first.kind != US_QCOW2_INFLATE && first.exclusive && !(before.subclusters & 0xffffffff) &&
-                    (header_.shape.extended || first.kind == US_QCOW2_ZEROS);
-    uint64_t host = reserved ? first.host : 0;
+    uint64_t host = reserved_for(before, guest);
+    const bool reserved = host != 0;
     if (!reserved) {
         if (int error = co_await allocator_.allocate(executor, host)) co_return error;
     }
