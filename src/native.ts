@@ -125,7 +125,7 @@ export interface ImageRun {
   readonly start: number;
   readonly length: number;
   readonly kind: "unallocated" | "zeros" | "data" | "compressed" | "bad";
-  /** Bytes into the file that has the data; null where there is no such place. */
+  /** Bytes into the file that has the data, or is to have them; null where there is no such place. */
   readonly offset: number | null;
 }
 

@@ -21,8 +21,6 @@ int unfit(const struct stat &st) {
     return S_ISDIR(st.st_mode) ? EISDIR : ENOTBLK;
 }
 
-// A check keeps 16 bytes for 512 clusters of the file, whether they hold anything or not.
-constexpr uint64_t MAX_CHECKED_CLUSTERS = uint64_t{1} << 34;
 constexpr size_t RUNS_OF_ONE_ANSWER = 1 << 16;
 
 // Media that somebody may lose patience with: every table is read anew, and so looked up here.
@@ -120,7 +118,6 @@ void ImageFile::read_bitmaps(const qcow2::Header &header, ImageDetails &details)
 }
 
 qcow2::CheckReport ImageFile::check(const qcow2::Header &header, const int32_t &stop) {
-    if (header.clusters(media_.size()) > MAX_CHECKED_CLUSTERS) throw FileError("read", EFBIG, path_);
     Stoppable media(media_, stop);
     qcow2::CheckReport report = finished(qcow2::check(media, header));
     must(report.error);

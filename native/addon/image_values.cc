@@ -86,9 +86,9 @@ Napi::Object bitmap_object(Napi::Env env, const qcow2::Bitmap &bitmap) {
     return object;
 }
 
+// Compressed data have no place of their own; with a data file, data may lie at 0.
 bool is_placed(const qcow2::MapRun &run) {
-    if (run.kind == US_QCOW2_DATA) return true;
-    return run.kind == US_QCOW2_ZEROS && run.host != 0;
+    return run.kind == US_QCOW2_DATA || (run.kind != US_QCOW2_INFLATE && run.host != 0);
 }
 
 } // namespace

@@ -46,6 +46,9 @@ RuntimeConfig read_runtime(const json &device, const json &from) {
     r.boot_id = from.value("bootId", "");
     while (!r.boot_id.empty() && isspace(static_cast<unsigned char>(r.boot_id.back())))
         r.boot_id.pop_back();
+    const json names = from.value("imageNames", json::object());
+    for (const auto &[layer, named] : names.items())
+        r.image_names[layer] = {get<std::string>(named, "name"), get<std::string>(named, "format")};
     r.blank = from.value("blank", std::vector<std::string>{});
     r.lock_wait_ms = from.value("lockWaitMs", r.lock_wait_ms);
     r.clean_after_ms = from.value("cleanAfterMs", r.clean_after_ms);

@@ -20,11 +20,18 @@ struct Export {
     bool read_only = false;
 };
 
+// How headers of images name a layer, and what a program that opens it has to take it for.
+struct ImageName {
+    std::string name, format;
+};
+
 struct RuntimeConfig {
     std::string stack, device;
     std::string run_dir;   // of the device: live file
     std::string state_dir; // of the stack: mirror states
     std::string boot_id;
+    // Of layers that other devices of the stack serve, whose paths here change with their numbers.
+    std::map<std::string, ImageName> image_names;
     std::vector<std::string> blank;  // layers whose media were created empty by this very apply
     uint64_t lock_wait_ms = 30'000;  // runtime.lockWaitMs: how long to wait for a predecessor's locks
     uint64_t clean_after_ms = 5'000; // runtime.cleanAfterMs: idle time after which a mirror is marked clean

@@ -30,6 +30,12 @@ std::string identity_of(const Graph::Impl &graph, uint32_t layer) {
 // A path names a leaf, and an image that lies on one. No tool knows the others.
 void name_as_image(const Graph::Impl &graph, uint32_t layer, MemberNow &member) {
     const Target &target = *graph.targets[layer];
+    const auto &names = graph.config.runtime.image_names;
+    if (auto named = names.find(target.config().name); named != names.end()) {
+        member.image_name = named->second.name;
+        member.image_format = named->second.format;
+        return;
+    }
     uint32_t holder = layer;
     if (graph.targets[layer]->format() && graph.leaves[target.config().children[0]])
         holder = target.config().children[0];

@@ -75,6 +75,7 @@ async function map(
       );
     }
     printer.add(joiner.add(runs.map((run) => mapValue(run, header.backing !== null))));
+    await terminal.out.drained();
     from = next;
   }
   printer.end(joiner.end());

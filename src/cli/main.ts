@@ -55,9 +55,11 @@ async function runVerb(parsed: Parsed, terminal: Terminal, surroundings: Surroun
   }
 }
 
-/** @returns the exit code: 0 success, 1 failure, 2 bad usage or an invalid spec, 130 interrupted */
-export async function main(argv: readonly string[], surroundings: Surroundings): Promise<number> {
-  const terminal = createTerminal(surroundings.stdout, surroundings.stderr, surroundings.env);
+async function execute(
+  argv: readonly string[],
+  terminal: Terminal,
+  surroundings: Surroundings,
+): Promise<number> {
   let parsed: Parsed | null;
   try {
     parsed = parseCommandLine(argv, terminal, packageVersion());
@@ -70,4 +72,13 @@ export async function main(argv: readonly string[], surroundings: Surroundings):
     return verb?.errorStatus ?? status;
   }
   return parsed === null ? 0 : await runVerb(parsed, terminal, surroundings);
+}
+
+/** @returns the exit code: 0 success, 1 failure, 2 bad usage or an invalid spec, 130 interrupted */
+export async function main(argv: readonly string[], surroundings: Surroundings): Promise<number> {
+  const terminal = createTerminal(surroundings.stdout, surroundings.stderr, surroundings.env);
+  const status = await execute(argv, terminal, surroundings);
+  // The process ends by force, and a slow reader is still to have all of it.
+  await Promise.all([terminal.out.drained(), terminal.err.drained()]);
+  return status;
 }

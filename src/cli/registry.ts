@@ -179,14 +179,19 @@ truth: diff shows what was set, and the next apply takes it back.`,
   },
   {
     name: "image",
-    summary: "look at a disk image: what it is, whether it is whole, where its data lie",
-    details: `For qcow2, QEMU's format. A target is a path, and one that begins with /, ./ or ../ always; a word STACK/LAYER is the
-image of a layer if there is no file of that name. Nothing is changed, and no file is opened that the header names.
-info says what the header says; check compares every refcount with the references that are found; map lists the runs of the
-guest's disk: what a backing file shows is "backing" (depth 1), and not looked up. With -o json, what qemu-img says too has
-qemu-img's names and shapes. While somebody writes to an image, QEMU's programs or a server, info shows its header only, and
-check and map refuse; while one of them runs, no writer can begin.
-Exits 1 on every error; check exits 0 when the image is whole, 2 when it is corrupt, 3 when it has leaks and no corruptions.`,
+    summary: "look at a disk image: what it is, if it is whole, where its data lie",
+    details: `For qcow2, QEMU's format. What begins with /, ./ or ../ is a path, and so is the name of a file that exists; else
+STACK/LAYER is the image of a layer. Nothing is changed, and no file is opened that the image names.
+
+info shows what the header says, snapshots and bitmaps. check compares all refcounts with the references that are found. map
+lists the runs of the guest's disk; what a backing file has is "backing" (depth 1), and not looked up. With -o json, what
+qemu-img says too has its names and shapes, and counts of 0 are left out where it does so. Of our own are in-use, file-length,
+snapshot-count, bitmap-count, refused (tables that cannot be read) and a snapshot's virtual-size; and check's findings.
+
+While somebody writes to an image, a server or a program of QEMU's, info shows its header only, and check and map refuse.
+While they look at one, no writer can begin.
+
+Exits 1 on every error. check exits 0 when the image is whole, 2 when it is corrupt, 3 when it has leaks and no corruptions.`,
     group: "Looking",
     arguments: [
       {
@@ -197,8 +202,8 @@ Exits 1 on every error; check exits 0 when the image is whole, 2 when it is corr
         choices: ["info", "check", "map"],
       },
       {
-        name: "file|stack/layer",
-        description: "an image file or disk, or a qcow2 layer of a stack that was applied",
+        name: "target",
+        description: "an image file or disk; or STACK/LAYER, a qcow2 layer of a stack that was applied",
         required: true,
         variadic: false,
         offer: "images",

@@ -1,6 +1,6 @@
 /** The graph of a stack as a picture-to-be: built from a spec or from a table, drawn by render-graph.ts. */
 
-import { exactBytes } from "../layers/bytes.js";
+import { exactBytes, sizeWords, UNBOUNDED_BYTES } from "../layers/bytes.js";
 import { kindOf } from "../layers/registry.js";
 import { quote } from "../spec/place.js";
 import type { StackSpec } from "../spec/stack-spec.js";
@@ -46,7 +46,7 @@ const paramFacts = (params: Params): string[] =>
   Object.entries(params).flatMap(([key, value]) => {
     if (key === "path") return [plain(String(value))];
     if (key === "device") return [`device ${value}`];
-    // What it comes to at most is its size.
+    // Its size says so.
     if (key === "grows") return [];
     if (key.endsWith("Bytes") && typeof value === "number") {
       return [`${key.slice(0, -"Bytes".length)} ${exactBytes(value)}`];
@@ -55,7 +55,7 @@ const paramFacts = (params: Params): string[] =>
   });
 
 const facts = (sizeBytes: number | null, params: Params, readOnly: boolean): string[] => [
-  ...(sizeBytes === null ? [] : [`${params.grows === true ? "up to " : ""}${exactBytes(sizeBytes)}`]),
+  ...(sizeBytes === null ? [] : [sizeWords(sizeBytes, params.grows === true)]),
   ...paramFacts(params),
   ...(readOnly ? ["read-only"] : []),
 ];
@@ -69,7 +69,8 @@ export function graphOfSpec(spec: StackSpec): Graph {
     if (layer === undefined) return [];
     const kind = kindOf(layer);
     const most = "sizeMax" in layer.options ? layer.options.sizeMax : null;
-    const stated = "size" in layer.options ? (layer.options.size ?? most) : null;
+    const own = "size" in layer.options ? layer.options.size : null;
+    const stated = own ?? (grows(name) ? (most ?? UNBOUNDED_BYTES) : null);
     return [
       {
         id: name,

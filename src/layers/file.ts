@@ -1,6 +1,6 @@
 import type { Finding } from "../spec/finding.js";
 import { quote } from "../spec/place.js";
-import { exactBytes } from "./bytes.js";
+import { exactBytes, UNBOUNDED_BYTES } from "./bytes.js";
 import { DEFAULT_MAX_DISCARD_BYTES, type Geometry, settle } from "./geometry.js";
 import { type LayerInput, type LayerKind, optionPath } from "./kind.js";
 import {
@@ -29,9 +29,6 @@ function unseenGeometry(blockSize: number): Geometry {
     rotational: false,
   }).geometry;
 }
-
-/** What nobody bounds is far beyond every file system of today, and offsets in it are exact. */
-const SIZE_MAX_BYTES = 2 ** 52;
 
 /** A bound is for files that grow, and holds for what is there already. */
 function growth({ layer, media, grows }: LayerInput<"file">): Finding[] {
@@ -102,7 +99,7 @@ export const file: LayerKind<"file"> = {
 
   sizeBytes({ layer, media, grows }) {
     if (layer.options.size !== null) return layer.options.size;
-    if (grows) return layer.options.sizeMax ?? SIZE_MAX_BYTES;
+    if (grows) return layer.options.sizeMax ?? UNBOUNDED_BYTES;
     return media?.exists ? media.sizeBytes : null;
   },
 

@@ -1,7 +1,7 @@
 /** How two tables differ, in the words of the table, by names instead of indexes: so that people can read it. */
 
 import type { Device, Table, TableLayer } from "../compile/table.js";
-import { exactBytes } from "../layers/bytes.js";
+import { exactBytes, sizeWords } from "../layers/bytes.js";
 
 /** One difference. A side that does not have the thing is null. */
 export interface Change {
@@ -27,7 +27,7 @@ const list = (names: readonly (string | undefined)[]): string => names.map((name
 function layerWords(device: Device, layer: TableLayer): Named {
   return {
     type: layer.type,
-    size: exactBytes(layer.sizeBytes),
+    size: sizeWords(layer.sizeBytes, layer.params.grows === true),
     readOnly: text(layer.readOnly),
     members: list(layer.children.map((child) => device.layers[child]?.name)),
     geometry: named(layer.geometry),

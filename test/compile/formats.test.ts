@@ -325,7 +325,7 @@ describe("the graph of a format", () => {
       "s
       └─ disk (auto)
          └─ disk: qcow2, 1GiB, create ifBlank, cluster 128KiB, cache 32MiB
-            └─ image: file, up to 20GiB, disk.qcow2
+            └─ image: file, grows to 20GiB, disk.qcow2
       "
     `);
     const { table } = compile(spec, world());
@@ -334,7 +334,7 @@ describe("the graph of a format", () => {
       "s
       └─ disk (ublk)
          └─ disk: qcow2, 1GiB, create ifBlank, cluster 128KiB, cache 32MiB  [ublk device disk]
-            └─ image: file, up to 20GiB, disk.qcow2
+            └─ image: file, grows to 20GiB, disk.qcow2
       "
     `);
   });

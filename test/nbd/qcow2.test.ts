@@ -242,6 +242,17 @@ describe("an image of ours", () => {
     await serve({ size: "24MiB" });
   });
 
+  it("grows when it is stated larger, and never shrinks", async () => {
+    await serve({ size: "24MiB", clusterSize: "4KiB" });
+    await qemuIoOk(URI(), "write -P 5 0 24M");
+    await server?.stop();
+    await serve({ size: "3GiB" });
+    await qemuIoOk(URI(), "read -P 5 0 24M", "read -P 0 24M 8M", "write -P 6 3000M 1M", "read -P 6 3000M 1M");
+    await server?.stop();
+    await checked("disk.qcow2");
+    await expect(serve({ size: "1GiB" })).rejects.toThrow("size");
+  });
+
   it("fails what finds no place, and stays clean", async () => {
     await serve({ size: "24MiB" }, { base: { file: { path: "disk.qcow2", sizeMax: "4MiB" } } });
     expect(await qemuIoSays(URI(), "write -P 1 0 2M", "flush", "write -P 2 8M 8M")).toContain(

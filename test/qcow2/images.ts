@@ -12,13 +12,22 @@ export const out = resolve(import.meta.dirname, "../../native/build/Qcow2");
 export const KIB = 1024;
 export const MIB = 1024 * KIB;
 
-/** Builds the tools, and has a folder for the images of this test file. */
+/** Builds the tools beside. */
+export function useTools() {
+  beforeAll(async () => {
+    await run("bash", [resolve(import.meta.dirname, "build.sh")], { maxBuffer: 16 * MIB });
+  }, 600_000);
+  return useImages();
+}
+
+export type Images = ReturnType<typeof useImages>;
+
+/** A folder for the images of this test file, and who makes them. */
 export function useImages() {
   let folder = "";
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "qcow2-"));
-    await run("bash", [resolve(import.meta.dirname, "build.sh")], { maxBuffer: 16 * MIB });
-  }, 600_000);
+  });
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
   const path = (name: string) => join(folder, name);

@@ -61,6 +61,12 @@ class Disk : public us::qcow2::Media {
         co_return 0;
     }
 
+    // As a write of zeros, which may be lost as well.
+    us::Task<void> discard(uint64_t offset, uint64_t length) override {
+        Bytes zeros(length);
+        co_await write(offset, zeros);
+    }
+
     us::Task<int> write(uint64_t offset, std::span<const std::byte> from) override {
         if (offset % SECTOR || from.size() % SECTOR) abort();
         if (offset + from.size() > limit) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
 
 namespace us::qcow2 {
 
@@ -104,6 +105,43 @@ Task<int> Allocator::release(Executor &executor, Range range) {
         if (refcount == 1) next_ = std::min(next_, index);
     }
     co_return 0;
+}
+
+Task<int> Allocator::refcount_of(Executor &executor, uint64_t index, uint64_t &refcount) {
+    refcount = 0;
+    uint64_t place = place_of(index);
+    if (place == 0) co_return -EUCLEAN;
+    TableCache::Pin slice;
+    if (int error = co_await cache_.get(executor, place, TableKind::refcounts, slice)) co_return error;
+    std::lock_guard lock(cache_.mutex());
+    refcount = refcount_at(slice.data(), h_.refcount_order, index % per_slice());
+    co_return 0;
+}
+
+// Discarded first: once its refcount is 0 a cluster may have a new owner at once.
+Task<int> Allocator::release_and_discard(Executor &executor, const std::vector<Range> &ranges) {
+    std::map<uint64_t, uint64_t> references; // by cluster: how many it loses
+    for (const Range &range : ranges)
+        for (uint64_t i = range.offset >> h_.shape.cluster_bits; i < h_.clusters(range.end()); i++)
+            references[i]++;
+    Range free{};
+    for (auto [index, times] : references) {
+        uint64_t refcount = 0;
+        if (int error = co_await refcount_of(executor, index, refcount)) co_return error;
+        if (refcount != times) continue;
+        uint64_t offset = index << h_.shape.cluster_bits;
+        if (free.bytes != 0 && free.end() != offset) {
+            co_await media_.discard(free.offset, free.bytes);
+            free = {};
+        }
+        if (free.bytes == 0) free.offset = offset;
+        free.bytes += h_.cluster_bytes();
+    }
+    if (free.bytes != 0) co_await media_.discard(free.offset, free.bytes);
+    int error = 0;
+    for (const Range &range : ranges)
+        if (int failed = co_await release(executor, range)) error = failed;
+    co_return error;
 }
 
 Task<int> Allocator::write_refcount(Executor &executor, uint64_t host) {

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <mutex>
 #include <optional>
+#include <vector>
 
 #include "targets/qcow2/directory.h"
 #include "targets/qcow2/first_sector.h"
@@ -39,6 +40,8 @@ class Allocator {
 
     // One reference less to each cluster that the range touches.
     Task<int> release(Executor &executor, Range range);
+    // The same of many, whose content nobody reads any more: what becomes free by it is free below, too.
+    Task<int> release_and_discard(Executor &executor, const std::vector<Range> &ranges);
 
     // Somebody else has set clusters free, this one and perhaps later ones.
     void freed_from(uint64_t host) {
@@ -56,6 +59,7 @@ class Allocator {
   private:
     // The offset of the byte in the block that has the refcount of cluster `index`; 0 when there is no block.
     uint64_t place_of(uint64_t index);
+    Task<int> refcount_of(Executor &executor, uint64_t index, uint64_t &refcount);
     uint64_t in_block(uint64_t index) const { return index % h_.refcounts_per_block(); }
     // So that there is a block of this number.
     Task<int> change_table(Executor &executor, uint64_t number);

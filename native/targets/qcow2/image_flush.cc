@@ -53,8 +53,7 @@ Task<int> Image::round(Executor &executor) {
     }
     // Nothing on disk leads to them any more, and soon nobody does who has seen a table that did.
     if (!frees.empty()) co_await older_finds(executor);
-    for (const Range &range : frees)
-        if (int failed = co_await allocator_.release(executor, range)) error = failed;
+    error = co_await allocator_.release_and_discard(executor, frees);
     co_return error;
 }
 

@@ -118,9 +118,16 @@ Task<int> LayerMedia::flush() {
     co_return error;
 }
 
+Task<void> LayerMedia::discard(uint64_t offset, uint64_t length) {
+    uint64_t end = (offset + length) / place_.block * place_.block;
+    offset = round_up(offset, place_.block);
+    if (offset < end) co_await execute(US_OP_DISCARD, offset, end - offset, nullptr, IO_FAST_ONLY);
+}
+
 Task<int> LayerMedia::zero(uint64_t offset, uint64_t length, bool keep) {
     if (length > place_.size || offset > place_.size - length) co_return -ENOSPC;
-    int error = co_await execute(US_OP_WRITE_ZEROES, offset, length, nullptr, keep ? uint32_t{IO_NO_UNMAP} : 0);
+    int error =
+        co_await execute(US_OP_WRITE_ZEROES, offset, length, nullptr, keep ? uint32_t{IO_NO_UNMAP} : 0);
     co_return error;
 }
 

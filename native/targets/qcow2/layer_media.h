@@ -37,6 +37,7 @@ class LayerMedia : public Media {
     Task<int> read(uint64_t offset, std::span<std::byte> into) override;
     Task<int> write(uint64_t offset, std::span<const std::byte> from) override;
     Task<int> flush() override;
+    Task<void> discard(uint64_t offset, uint64_t length) override;
     uint64_t size() const override { return place_.growing ? place_.growing->length() : place_.size; }
 
     // Gives the bytes zeros: their space as well, unless `keep`. 0 or -errno.

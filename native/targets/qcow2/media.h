@@ -20,6 +20,9 @@ class Media {
     virtual Task<int> write(uint64_t offset, std::span<const std::byte> from) = 0;
     virtual Task<int> flush() = 0;
 
+    // Nobody needs these bytes any more: they may read zeros from now on, or what was there. Best effort.
+    virtual Task<void> discard(uint64_t, uint64_t) { co_return; }
+
     virtual uint64_t size() const = 0; // bytes
 };
 

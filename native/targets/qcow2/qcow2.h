@@ -48,7 +48,8 @@ class Qcow2 : public Format {
     Trouble make_options(qcow2::CreateOptions &options) const;
     Trouble compare(const qcow2::Header &header) const;
     Trouble compare_backing(const qcow2::Header &header) const;
-    Task<Trouble> open_image(qcow2::Header header);
+    Task<Trouble> open_image(Executor &executor, qcow2::Header header);
+    Task<Trouble> grow(Executor &executor);
     int hold(const qcow2::Header &header, bool &taken_over);
     Task<Trouble> repair_image(qcow2::Header &header);
     int record(bool open);

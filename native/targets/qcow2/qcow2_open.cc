@@ -54,7 +54,7 @@ Task<Qcow2::Trouble> Qcow2::open(Executor &executor) {
     co_return trouble;
 }
 
-Task<Qcow2::Trouble> Qcow2::open_media(Executor &) {
+Task<Qcow2::Trouble> Qcow2::open_media(Executor &executor) {
     const std::string create = config().params.value("create", "ifBlank");
     bool anew = create == "always" && !made_before_ && !config().read_only, blank = false;
     if (!anew) {
@@ -82,7 +82,7 @@ Task<Qcow2::Trouble> Qcow2::open_media(Executor &) {
         co_return trouble("image-refused", "the image on " + where + " cannot be served: " + refusal->text);
     }
     if (Trouble differs = compare(header)) co_return differs;
-    Trouble trouble = co_await open_image(std::move(header));
+    Trouble trouble = co_await open_image(executor, std::move(header));
     co_return trouble;
 }
 
@@ -170,7 +170,8 @@ Qcow2::Trouble Qcow2::compare(const Header &header) const {
     same("extendedL2", header.shape.extended != 0, "extendedL2");
     same("lazyRefcounts", (header.compatible & COMPATIBLE_LAZY_REFCOUNTS) != 0, "lazyRefcounts");
     same("compression", header.compression == Compression::zstd ? "zstd" : "zlib", "compression");
-    if (differs.empty() && header.size != config().size)
+    bool grows = header.size < config().size && !config().read_only;
+    if (differs.empty() && header.size != config().size && !grows)
         differs = "size: the stack says " + bits_or_bytes(config().size, "bytes") + ", and the image has " +
                   bits_or_bytes(header.size, "bytes");
     if (!differs.empty()) return trouble("image-differs", differs);
@@ -204,7 +205,7 @@ Qcow2::Trouble Qcow2::compare_backing(const Header &header) const {
                                         backing.image_name + "\"");
 }
 
-Task<Qcow2::Trouble> Qcow2::open_image(Header header) {
+Task<Qcow2::Trouble> Qcow2::open_image(Executor &executor, Header header) {
     const bool writes = !config().read_only;
     if (writes && header.has(INCOMPATIBLE_CORRUPT))
         co_return trouble("image-corrupt",
@@ -226,6 +227,20 @@ Task<Qcow2::Trouble> Qcow2::open_image(Header header) {
     if (!writes) co_return Trouble{};
     if (int error = record(true)) co_return failed("writing its state", error);
     if (int error = co_await image_->begin_writing()) co_return failed("beginning to write", error);
+    Trouble stays = co_await grow(executor);
+    co_return stays;
+}
+
+Task<Qcow2::Trouble> Qcow2::grow(Executor &executor) {
+    uint64_t before = image_->size();
+    if (before == config().size) co_return Trouble{};
+    int error = co_await image_->resize(executor, config().size);
+    if (error == -ENOTSUP)
+        co_return trouble("image-differs", "a disk of version 2 with snapshots does not grow: it has " +
+                                               bits_or_bytes(before, "bytes"));
+    if (error != 0) co_return failed("growing", error);
+    context_.notice(false, "layer \"" + config().name + "\": grew from " + bits_or_bytes(before, "bytes") +
+                               " to " + bits_or_bytes(config().size, "bytes"));
     co_return Trouble{};
 }
 

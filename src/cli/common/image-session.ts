@@ -45,8 +45,6 @@ function toStackError(error: NativeError, { name }: ImageTarget): StackError {
       return say("not-a-file", `${name} is a folder`);
     case "ENOTBLK":
       return say("not-a-file", `${name} is neither a regular file nor a block device`);
-    case "EFBIG":
-      return say("file-too-large", `${name} is too large to be checked`);
     default:
       return say("io-error", `cannot ${error.op} ${name}: ${error.code}`);
   }

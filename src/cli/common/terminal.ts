@@ -11,7 +11,9 @@ export type Colors = ReturnType<typeof pc.createColors>;
 
 /** What a verb may ask of a stream; tests pass their own. */
 export interface Stream {
-  write(text: string): boolean;
+  write(text: string, onDone?: () => void): boolean;
+  /** What has been written, and not yet been handed to the system. */
+  readonly writableLength?: number | undefined;
   readonly isTTY?: boolean | undefined;
   readonly columns?: number | undefined;
   on(event: "error", listener: (error: NodeJS.ErrnoException) => void): unknown;
@@ -26,6 +28,11 @@ export interface Sink {
   write(text: string): void;
   /** Text and a line end. */
   line(text?: string): void;
+  /**
+   * When all of it is with the system, or nobody reads any more: for who has more to write than memory holds, and for the
+   * end of the process, which would take the rest along.
+   */
+  drained(): Promise<void>;
 }
 
 export interface Terminal {
@@ -58,6 +65,11 @@ function createSink(stream: Stream, env: NodeJS.ProcessEnv, gone: AbortControlle
     colors: pc.createColors(wantsColor(isTerminal, env)),
     write,
     line: (text = "") => write(`${text}\n`),
+    drained: () =>
+      new Promise((onDone) => {
+        if (gone.signal.aborted || !stream.writableLength) onDone();
+        else stream.write("", onDone);
+      }),
   };
 }
 

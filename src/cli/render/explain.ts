@@ -4,6 +4,7 @@
  */
 
 import type { Device, Table, TableLayer } from "../../compile/table.js";
+import { sizeWords } from "../../layers/bytes.js";
 import type { DeviceStatus, StatusItem } from "../../reconcile/status-schema.js";
 import type { Colors } from "../common/terminal.js";
 import { bytesText, plural } from "./amounts.js";
@@ -125,7 +126,7 @@ function layerLine(layer: ExplainedLayer, { bold, dim }: Colors): string {
   const blocks = `block ${bytesText(geometry.logicalBlockBytes)}, io ${bytesText(geometry.ioMinBytes)}${
     geometry.ioOptBytes > 0 ? `/${bytesText(geometry.ioOptBytes)}` : ""
   }${geometry.maxDiscardBytes > 0 ? ", discards" : ""}`;
-  return `${indent}${bold(layer.name)} ${layer.type} ${layer.grows ? "up to " : ""}${bytesText(layer.sizeBytes)}${access}${layer.mapsTo === "" ? "" : ` → ${layer.mapsTo}`} ${dim(`[${blocks}]`)}`;
+  return `${indent}${bold(layer.name)} ${layer.type} ${sizeWords(layer.sizeBytes, layer.grows, bytesText)}${access}${layer.mapsTo === "" ? "" : ` → ${layer.mapsTo}`} ${dim(`[${blocks}]`)}`;
 }
 
 /** The explanation as text. */

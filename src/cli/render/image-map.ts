@@ -12,22 +12,23 @@ export interface MapValue {
   readonly zero: boolean;
   readonly data: boolean;
   readonly compressed: boolean;
-  /** Bytes into the image, or into its data file. */
+  /** Bytes into the image, or into its data file; of what is not present: reserved for it. */
   readonly offset?: number;
 }
 
 /** @param backing whether the image has a backing file */
 export function mapValue({ start, length, kind, offset }: ImageRun, backing: boolean): MapValue {
   const unallocated = kind === "unallocated";
+  const elsewhere = unallocated && backing;
   return {
     start,
     length,
-    depth: unallocated && backing ? 1 : 0,
+    depth: elsewhere ? 1 : 0,
     present: !unallocated,
-    zero: kind === "zeros" || (unallocated && !backing),
+    zero: kind === "zeros" || (unallocated && !elsewhere),
     data: kind === "data" || kind === "compressed",
     compressed: kind === "compressed",
-    ...(offset === null ? {} : { offset }),
+    ...(offset === null || elsewhere ? {} : { offset }),
   };
 }
 
