@@ -14,7 +14,7 @@ Image::Image(Media &media, Header header, ImageOptions options)
       allocator_(media, header_, first_sector_, cache_, refcount_table_, metadata_) {}
 
 Task<int> Image::load() {
-    if (header_.shape.data_file) co_return -EOPNOTSUPP;
+    if ((header_.shape.data_file != 0) != (options_.data != nullptr)) co_return -EINVAL;
     if (int error = co_await l1_.load()) co_return error;
     if (int error = co_await refcount_table_.load()) co_return error;
     for (uint64_t i = 0; i < refcount_table_.size(); i++)
@@ -95,7 +95,7 @@ Task<int> Image::read_run(us_qcow2_run run, uint64_t guest, std::span<std::byte>
         error = co_await read_backing(guest, into);
         co_return error;
     case US_QCOW2_DATA:
-        error = co_await media_.read(run.host, into);
+        error = co_await data().read(run.host, into);
         co_return error;
     case US_QCOW2_ZEROS:
         std::fill(into.begin(), into.end(), std::byte{0});

@@ -63,7 +63,7 @@ Task<int> Image::write_many(Executor &executor, uint64_t offset, std::span<const
     std::vector<Entry> befores;
     auto put = [&](uint64_t end) {
         auto bytes = from.subspan(begin - offset, end - begin);
-        if (kind == Kind::in_place) tasks.push_back(media_.write(host, bytes));
+        if (kind == Kind::in_place) tasks.push_back(data().write(host, bytes));
         if (kind == Kind::fresh)
             tasks.push_back(write_fresh(executor, begin, std::exchange(befores, {}), bytes));
         kind = Kind::none;
@@ -79,7 +79,7 @@ Task<int> Image::write_many(Executor &executor, uint64_t offset, std::span<const
         if (error != 0) break;
         us_qcow2_run run = run_of(before, guest, within);
         bool in_place = run.kind == US_QCOW2_DATA && run.exclusive && run.length >= length;
-        bool fresh = !in_place && length == cluster() && reserved_for(before, guest) == 0;
+        bool fresh = !in_place && length == cluster() && !place_for(before, guest);
         bool follows = (kind == Kind::in_place && in_place && run.host == host + (at - begin)) ||
                        (kind == Kind::fresh && fresh);
         if (!follows) {
