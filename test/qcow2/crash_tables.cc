@@ -85,7 +85,11 @@ us::Task<void> Case::delete_snapshot(Shot &shot) {
     shot.going = true;
     int error = co_await image_->snapshot_delete(machine, shot.tag);
     if (error != 0 && !may_fail(error)) fail("a snapshot is not deleted: " + std::to_string(error));
-    if (error != 0) co_return;
+    if (error != 0) {
+        shot.there = !failing;
+        shot.going = failing;
+        co_return;
+    }
     std::erase_if(shots_, [&](const auto &other) { return other.get() == &shot; });
     done.deleted++;
 }
@@ -119,6 +123,7 @@ us::Task<void> Case::apply_snapshot(Shot &shot) {
     shot.going = false;
     if (error != 0) {
         if (!may_fail(error)) fail("a snapshot is not applied: " + std::to_string(error));
+        if (!failing) sizes_ = {sectors_};
         co_return;
     }
     done.applied++;

@@ -61,6 +61,15 @@ us::Task<int> change(Image &image, us::Executor &executor) {
         co_await image.zero(executor, offset, 600, true);
         co_await image.discard(executor, offset, std::min(2 * cluster, size - offset));
     }
+    SnapshotRequest request{"fuzz", 0, 0};
+    co_await image.snapshot_create(executor, request);
+    if (size >= 700) co_await image.write(executor, 0, bytes);
+    for (const char *which : {"1", "one", "fuzz"}) {
+        std::string name = which;
+        co_await image.snapshot_apply(executor, name);
+        co_await image.snapshot_delete(executor, name);
+    }
+    co_await image.resize(executor, round_up(image.size(), 512) + 70000 / 512 * 512);
     int error = co_await image.flush(executor);
     co_return error;
 }

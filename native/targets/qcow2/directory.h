@@ -38,9 +38,10 @@ class Directory {
         std::lock_guard lock(mutex_);
         return range_;
     }
+    // Behind its end there is nothing.
     uint64_t get(uint64_t index) {
         std::lock_guard lock(mutex_);
-        return words_[index];
+        return index < words_.size() ? words_[index] : 0;
     }
 
     // Writes the entry's sector, one sector at a time: so that none on disk is older than one that came

@@ -88,7 +88,7 @@ Task<int> Image::read_backing(uint64_t guest, std::span<std::byte> into) {
     co_return 0;
 }
 
-Task<int> Image::read_run(const us_qcow2_run &run, uint64_t guest, std::span<std::byte> into) {
+Task<int> Image::read_run(us_qcow2_run run, uint64_t guest, std::span<std::byte> into) {
     int error = 0;
     switch (run.kind) {
     case US_QCOW2_UNALLOCATED:
@@ -139,17 +139,7 @@ Task<int> Image::read(Executor &executor, uint64_t offset, std::span<std::byte> 
     Turns::Ticket turn =
         co_await turns_.begin(executor, offset / cluster(), header_.clusters(offset + into.size()), true);
     int error = lies_inside(offset, into.size()) ? 0 : -EINVAL;
-    while (!into.empty() && error == 0) {
-        uint64_t within = offset % cluster(), guest = offset - within;
-        Entry entry;
-        error = co_await find(executor, guest, entry);
-        if (error != 0) break;
-        us_qcow2_run run = run_of(entry, guest, within);
-        uint64_t length = std::min<uint64_t>(run.length, into.size());
-        error = co_await read_run(run, offset, into.first(length));
-        into = into.subspan(length);
-        offset += length;
-    }
+    if (error == 0) error = co_await read_many(executor, offset, into);
     turns_.end(turn);
     co_return error;
 }

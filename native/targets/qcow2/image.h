@@ -19,6 +19,7 @@
 #pragma once
 
 #include <mutex>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -128,17 +129,24 @@ class Image {
     }
     Task<int> find(Executor &executor, uint64_t guest, Entry &entry);
     Task<int> find_in(Executor &executor, uint64_t table, uint64_t guest, Entry &entry);
-    Task<int> read_run(const us_qcow2_run &run, uint64_t guest, std::span<std::byte> into);
+    Task<int> read_run(us_qcow2_run run, uint64_t guest, std::span<std::byte> into);
     Task<int> read_backing(uint64_t guest, std::span<std::byte> into);
     Task<int> read_cluster(const Entry &entry, uint64_t guest, std::vector<std::byte> &bytes);
+
+    // ---- image_many.cc: of clusters whose turn it is
+    Task<int> read_many(Executor &executor, uint64_t offset, std::span<std::byte> into);
+    Task<int> write_many(Executor &executor, uint64_t offset, std::span<const std::byte> from);
+    Task<int> write_fresh(Executor &executor, uint64_t guest, std::vector<Entry> befores,
+                          std::span<const std::byte> bytes);
 
     // ---- image_write.cc: of one cluster, whose turn it is
     Task<int> may_change(Executor &executor);
     Task<int> write_part(Executor &executor, uint64_t guest, uint64_t within,
                          std::span<const std::byte> bytes);
-    Task<int> write_new(Executor &executor, const Entry &before, uint64_t guest, uint64_t within,
+    int check_place(const Entry &before, uint64_t guest, uint64_t within) const;
+    std::optional<uint64_t> place_for(const Entry &before, uint64_t guest) const;
+    Task<int> write_new(Executor &executor, Entry before, uint64_t guest, uint64_t within,
                         std::span<const std::byte> bytes);
-    Task<int> place_of(Executor &executor, const Entry &before, uint64_t guest, uint64_t &host, bool &fresh);
     Task<int> clear_cluster(Executor &executor, uint64_t guest, bool keep);
     Task<int> clear_raw(Executor &executor, uint64_t guest);
     Task<int> set_entry(Executor &executor, uint64_t guest, Entry entry);

@@ -52,12 +52,11 @@ Task<int> Image::write(Executor &executor, uint64_t offset, std::span<const std:
     Turns::Ticket turn =
         co_await turns_.begin(executor, offset / cluster(), header_.clusters(offset + from.size()), false);
     int error = lies_inside(offset, from.size()) ? 0 : -EINVAL;
-    while (!from.empty() && error == 0) {
-        uint64_t within = offset % cluster(), length = std::min<uint64_t>(cluster() - within, from.size());
-        error = co_await write_part(executor, offset - within, within, from.first(length));
-        from = from.subspan(length);
-        offset += length;
-    }
+    uint64_t within = offset % cluster();
+    if (error == 0 && within + from.size() <= cluster())
+        error = co_await write_part(executor, offset - within, within, from);
+    else if (error == 0)
+        error = co_await write_many(executor, offset, from);
     turns_.end(turn);
     if (error == -EUCLEAN) co_await contradicted(executor);
     co_return error;
@@ -77,10 +76,8 @@ Task<int> Image::write_part(Executor &executor, uint64_t guest, uint64_t within,
     Entry before;
     if (int error = co_await may_change(executor)) co_return error;
     if (int error = co_await find(executor, guest, before)) co_return error;
+    if (int error = check_place(before, guest, within)) co_return error;
     us_qcow2_run run = run_of(before, guest, within);
-    bool placed = before.word & US_QCOW2_HOST_MASK && !(before.word & US_QCOW2_COMPRESSED);
-    bool overlaps = placed && !options_.data && metadata_.has(before.word & US_QCOW2_HOST_MASK);
-    if (run.kind == US_QCOW2_BAD || overlaps) co_return -EUCLEAN;
     if (run.kind == US_QCOW2_DATA && run.exclusive && run.length >= bytes.size()) {
         int error = co_await data().write(run.host, bytes);
         co_return error;
@@ -89,9 +86,27 @@ Task<int> Image::write_part(Executor &executor, uint64_t guest, uint64_t within,
     co_return error;
 }
 
+// What is written for the guest must not be one of the image's own tables.
+int Image::check_place(const Entry &before, uint64_t guest, uint64_t within) const {
+    bool placed = before.word & US_QCOW2_HOST_MASK && !(before.word & US_QCOW2_COMPRESSED);
+    bool overlaps = placed && !options_.data && metadata_.has(before.word & US_QCOW2_HOST_MASK);
+    return overlaps || run_of(before, guest, within).kind == US_QCOW2_BAD ? -EUCLEAN : 0;
+}
+
+// Where the cluster has a place of its own that nothing is read from. In a data file each has, once and for
+// all.
+std::optional<uint64_t> Image::place_for(const Entry &before, uint64_t guest) const {
+    if (options_.data) return guest;
+    us_qcow2_run first = run_of(before, guest, 0);
+    bool reserved = first.kind != US_QCOW2_INFLATE && first.exclusive && !(before.subclusters & 0xffffffff) &&
+                    (header_.shape.extended || first.kind == US_QCOW2_ZEROS);
+    if (!reserved) return std::nullopt;
+    return first.host;
+}
+
 // The whole cluster anew: where it has a place of its own that nothing is read from, there; else in a fresh
 // one.
-Task<int> Image::write_new(Executor &executor, const Entry &before, uint64_t guest, uint64_t within,
+Task<int> Image::write_new(Executor &executor, Entry before, uint64_t guest, uint64_t within,
                            std::span<const std::byte> bytes) {
     std::vector<std::byte> whole;
     if (bytes.size() < cluster()) {
@@ -102,32 +117,21 @@ Task<int> Image::write_new(Executor &executor, const Entry &before, uint64_t gue
     // A data file need not be longer than the disk.
     if (options_.data) whole.resize(std::min(cluster(), round_up(header_.size - guest, US_SECTOR_BYTES)));
 
-    uint64_t host = 0;
-    bool fresh = false;
-    if (int error = co_await place_of(executor, before, guest, host, fresh)) co_return error;
+    std::optional<uint64_t> place = place_for(before, guest);
+    uint64_t host = place.value_or(0);
+    if (!place) {
+        if (int error = co_await allocator_.allocate(executor, host)) co_return error;
+    }
     int error = co_await data().write(host, whole);
     if (error == 0)
         error = co_await set_entry(executor, guest,
                                    {host | US_QCOW2_COPIED, header_.shape.extended ? 0xffffffff : 0u});
     if (error == 0) {
         give_up(before, host);
-    } else if (fresh) {
+    } else if (!place) {
         // Nothing has ever led to it.
         co_await allocator_.release(executor, {host, cluster()});
     }
-    co_return error;
-}
-
-// For a cluster that is written as a whole. In a data file each has its place once and for all.
-Task<int> Image::place_of(Executor &executor, const Entry &before, uint64_t guest, uint64_t &host,
-                          bool &fresh) {
-    us_qcow2_run first = run_of(before, guest, 0);
-    bool reserved = first.kind != US_QCOW2_INFLATE && first.exclusive && !(before.subclusters & 0xffffffff) &&
-                    (header_.shape.extended || first.kind == US_QCOW2_ZEROS);
-    fresh = !reserved && !options_.data;
-    host = options_.data ? guest : first.host;
-    if (!fresh) co_return 0;
-    int error = co_await allocator_.allocate(executor, host);
     co_return error;
 }
 

@@ -7,9 +7,17 @@
 
 namespace us::qcow2 {
 
+namespace {
+
+// What 32 TiB need of clusters of 64 KiB and refcounts of 16 bits. Sparse files could ask for any memory.
+constexpr uint64_t MAX_BYTES = 1 << 30;
+
+} // namespace
+
 // A block that nobody has made yet says that all its clusters are free.
 Task<int> NextRefcounts::load_block(uint64_t number) {
     if (blocks_.contains(number)) co_return 0;
+    if ((blocks_.size() + 1) * cluster() > MAX_BYTES) co_return -ENOMEM;
     std::vector<std::byte> refcounts(cluster());
     if (uint64_t place = place_of(number))
         if (int error = co_await media_.read(place, refcounts)) co_return error;
@@ -80,8 +88,10 @@ Task<int> NextRefcounts::place(uint64_t clusters, uint64_t &offset) {
              index = 0;
     for (uint64_t number = next_ / per_block();; number++) {
         if (number >= most) co_return -EFBIG;
+        bool known = blocks_.contains(number);
         if (int error = co_await load_block(number)) co_return error;
         if (find_free(number, clusters, run, index)) break;
+        if (!known && run == 0) blocks_.erase(number); // nobody has asked for it
     }
     if (clusters == 1) next_ = index + 1;
     for (uint64_t i = index; i < index + clusters; i++) {

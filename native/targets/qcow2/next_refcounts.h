@@ -23,7 +23,8 @@ class NextRefcounts {
         : media_(media), h_(header), metadata_(metadata), table_(std::move(table)),
           table_range_(header.refcount_table()) {}
 
-    // Before get() or add() of what lies in these ranges. 0 or -errno, as everything below.
+    // Before get() or add() of what lies in these ranges. 0 or -errno, as everything below: -ENOMEM beyond
+    // all measure.
     Task<int> load(const std::vector<Range> &ranges);
     uint64_t get(uint64_t host) const;
     // One reference more, or less, to each cluster that the range touches, of which there is one at least:

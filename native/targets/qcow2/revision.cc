@@ -206,6 +206,12 @@ Task<int> Revision::commit() {
 }
 
 Task<void> Revision::follow() {
+    // What the cache has of tables that once were there. As soon as the L1 table leads to the new ones they
+    // are read.
+    for (uint64_t table : new_tables_)
+        image_.cache_.forget_table(table);
+    for (uint64_t block : refcounts_->new_blocks())
+        image_.cache_.forget_table(block);
     std::unique_lock lock(image_.mutex_);
     Header &header = image_.header_;
     // Reads go on, unless the disk becomes another one.
@@ -224,10 +230,6 @@ Task<void> Revision::follow() {
     image_.note_metadata();
     // Reads that have seen a table which is free now.
     co_await image_.older_finds(executor_);
-    for (uint64_t table : new_tables_)
-        image_.cache_.forget_table(table);
-    for (uint64_t block : refcounts_->new_blocks())
-        image_.cache_.forget_table(block);
     if (refcounts_->lowest_freed() != UINT64_MAX) image_.allocator_.freed_from(refcounts_->lowest_freed());
 }
 
