@@ -77,6 +77,7 @@ void Graph::make_ready(Queue &queue) {
     std::optional<ConfigError> trouble;
     Impl::run(queue, impl_->make_ready(queue.impl().executor, trouble));
     if (trouble) throw *trouble;
+    impl_->check_exports();
 }
 
 void Graph::start_background(Queue &queue) {

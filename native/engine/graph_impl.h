@@ -39,6 +39,7 @@ struct Graph::Impl {
     // Runs work on a queue that serves nobody yet, or nobody any more, until it has ended.
     static void run(Queue &queue, Task<void> work);
     Task<void> make_ready(Executor &executor, std::optional<ConfigError> &trouble);
+    Task<void> open_format(Executor &executor, uint32_t layer);
     Task<int> settle(Executor &executor, uint32_t root, uint32_t &settled);
     Task<int> settle_layer(Executor &executor, uint32_t layer, LeafIo io);
     Task<void> settle_dropped(Executor &executor, uint32_t layer, LeafIo io);

@@ -29,21 +29,29 @@ uint32_t Graph::Impl::nr_child_slots() const {
     return slots;
 }
 
+// A mirror above may do without a layer that cannot be served; whatever else lies on it cannot.
+Task<void> Graph::Impl::open_format(Executor &executor, uint32_t layer) {
+    Target &target = *targets[layer];
+    if (troubles.contains(layer) || !(target.format() || target.instrument())) co_return;
+    for (uint32_t child : target.config().children)
+        if (std::string below = trouble_of(child); !below.empty()) {
+            troubles.emplace(layer, ConfigError("server-start", below, target.config().name));
+            co_return;
+        }
+    if (!target.format()) co_return;
+    std::optional<ConfigError> refused = co_await target.format()->open(executor);
+    if (refused) troubles.emplace(layer, *refused);
+}
+
 Task<void> Graph::Impl::make_ready(Executor &executor, std::optional<ConfigError> &trouble) {
     uint32_t settled = 0;
-    for (uint32_t i = static_cast<uint32_t>(targets.size()); i-- > 0 && !trouble;) {
-        Format *format = targets[i]->format();
-        if (format && !troubles.contains(i)) {
-            std::optional<ConfigError> refused = co_await format->open(executor);
-            if (refused && config.has_mirror)
-                troubles.emplace(i, *refused);
-            else
-                trouble = std::move(refused);
-        }
-        int error = co_await settle(executor, i, settled);
-        if (error != 0)
-            trouble = ConfigError("server-start", std::string("making mirrors equal: ") + strerror(-error));
+    int error = 0;
+    for (uint32_t i = static_cast<uint32_t>(targets.size()); i-- > 0 && error == 0;) {
+        co_await open_format(executor, i);
+        error = co_await settle(executor, i, settled);
     }
+    if (error != 0)
+        trouble = ConfigError("server-start", std::string("making mirrors equal: ") + strerror(-error));
     if (settled)
         log(Level::warn,
             "made equal what a killed server had in flight: " + std::to_string(settled) + " requests");

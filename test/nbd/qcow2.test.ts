@@ -373,6 +373,41 @@ describe("what is no image that could be served", () => {
     await refused({}, "image-refused", "cannot be served");
   });
 
+  it("is not served above a mirror either, and a mirror above goes on without it", async () => {
+    await writeFile(path("disk.qcow2"), "a letter to somebody");
+    await output("truncate", ["-s", "32M", path("disk.qcow2")]);
+    const exports = { data: { layer: "top", frontend: "nbd" } };
+    const file = (name: string) => ({ file: { path: name, size: "32MiB" } });
+    const above = {
+      a: file("disk.qcow2"),
+      b: file("b"),
+      pair: { mirror: { members: ["a", "b"] } },
+      top: { qcow2: { base: "pair", size: "24MiB" } },
+    };
+    await expect(startServer({ layers: above, exports }, { folder })).rejects.toThrow("image-foreign");
+    await rm(path("mirror-pair.json"), { force: true });
+    await rm(path("live"), { force: true });
+    await qemuImg("create", "-q", "-f", "qcow2", path("other.qcow2"), "24M");
+    const below = {
+      a: file("disk.qcow2"),
+      one: { qcow2: { base: "a", size: "24MiB" } },
+      other: { qcow2: { base: { file: { path: path("other.qcow2") } }, size: "24MiB" } },
+      top: { mirror: { members: ["other", "one"] } },
+    };
+    server = await startServer({ layers: below, exports }, { folder });
+    await qemuIoOk(URI(), "write -P 5 0 1M", "flush", "read -P 5 0 1M");
+    const { mirrors } = (await server.control({ op: "status" })) as {
+      mirrors: { members: { name: string; state: string }[] }[];
+    };
+    expect(mirrors[0]?.members.map(({ name, state }) => `${name} ${state}`)).toEqual([
+      "other in-sync",
+      "one dropped",
+    ]);
+    expect(await server.stop()).toBe(0);
+    await checked("other.qcow2");
+    expect((await stat(path("disk.qcow2"))).size).toBe(32 * MIB);
+  });
+
   it("is not made where that is forbidden", async () => {
     await expect(serve({ size: "24MiB", create: "never" })).rejects.toThrow("create: never");
     expect((await stat(path("disk.qcow2"))).size).toBe(0);

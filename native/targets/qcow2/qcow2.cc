@@ -74,6 +74,7 @@ Task<int> Qcow2::shut(Executor &executor) {
 }
 
 Task<IoResult> Qcow2::execute(Executor &executor, LeafIo io, const Run &) {
+    if (!image_) co_return IoResult{-EIO, 0}; // refused: a mirror above goes on without it
     int error = 0;
     if (io.op == US_OP_READ)
         error = co_await image_->read(executor, io.offset, {io.buffer.data, io.length});
@@ -123,7 +124,8 @@ Task<void> Qcow2::look(Executor &executor, uint64_t offset, uint64_t length,
     uint32_t looks = 0;
     for (uint64_t done = 0; done < length && looks < MAX_LOOKS; looks++) {
         us_qcow2_run run{};
-        int error = co_await image_->look_up(executor, offset + done, run);
+        int error = -EIO;
+        if (image_) error = co_await image_->look_up(executor, offset + done, run);
         FormatExtent extent{FormatExtent::data, std::min<uint64_t>(run.length, length - done)};
         if (error != 0)
             extent.length = length - done; // data: always a right answer

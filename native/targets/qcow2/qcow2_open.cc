@@ -54,6 +54,7 @@ Task<Qcow2::Trouble> Qcow2::open(Executor &executor) {
     if (config().params.value("dataFile", false)) data_child_ = child;
     if (data_child_ != 0) data_ = std::make_unique<LayerMedia>(place_of(data_child_));
     Trouble trouble = co_await open_media(executor);
+    if (trouble) image_.reset();
     co_return trouble;
 }
 
