@@ -135,11 +135,27 @@ Task<int> Image::look_up(Executor &executor, uint64_t guest, us_qcow2_run &run) 
     co_return run.kind == US_QCOW2_BAD ? -EUCLEAN : 0;
 }
 
+Task<int> Image::read_part(Executor &executor, uint64_t offset, std::span<std::byte> into) {
+    uint64_t within = offset % cluster();
+    Entry entry;
+    if (int error = co_await find(executor, offset - within, entry)) co_return error;
+    us_qcow2_run run = run_of(entry, offset - within, within);
+    int error = 0;
+    if (run.length >= into.size())
+        error = co_await read_run(run, offset, into);
+    else
+        error = co_await read_many(executor, offset, into);
+    co_return error;
+}
+
 Task<int> Image::read(Executor &executor, uint64_t offset, std::span<std::byte> into) {
     Turns::Ticket turn =
         co_await turns_.begin(executor, offset / cluster(), header_.clusters(offset + into.size()), true);
     int error = lies_inside(offset, into.size()) ? 0 : -EINVAL;
-    if (error == 0) error = co_await read_many(executor, offset, into);
+    if (error == 0 && offset % cluster() + into.size() <= cluster())
+        error = co_await read_part(executor, offset, into);
+    else if (error == 0)
+        error = co_await read_many(executor, offset, into);
     turns_.end(turn);
     co_return error;
 }

@@ -131,6 +131,7 @@ class Image {
     Task<int> find_in(Executor &executor, uint64_t table, uint64_t guest, Entry &entry);
     Task<int> read_run(us_qcow2_run run, uint64_t guest, std::span<std::byte> into);
     Task<int> read_backing(uint64_t guest, std::span<std::byte> into);
+    Task<int> read_part(Executor &executor, uint64_t offset, std::span<std::byte> into); // of one cluster
     Task<int> read_cluster(const Entry &entry, uint64_t guest, std::vector<std::byte> &bytes);
 
     // ---- image_many.cc: of clusters whose turn it is
