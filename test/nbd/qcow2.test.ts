@@ -242,6 +242,37 @@ describe("an image of ours", () => {
     await serve({ size: "24MiB" });
   });
 
+  it("keeps its data in a file of its own", async () => {
+    const layers = { bytes: { file: { path: "bytes" } } };
+    await serve({ size: "24MiB", dataFile: "bytes" }, layers);
+    await writeFile(path("plain"), "");
+    await output("truncate", ["-s", `${SIZE}`, path("plain")]);
+    const { ours, plain } = changes(5, 80);
+    await qemuIoOk(URI(), ...ours);
+    await plainIo("plain", ...plain);
+    await server?.kill();
+    await serve({ size: "24MiB", dataFile: "bytes" }, layers);
+    await qemuImg("compare", "-f", "raw", "-F", "raw", URI(), path("plain"));
+    expect(await server?.stop()).toBe(0);
+    await checked("disk.qcow2");
+    await qemuImg("compare", "-f", "qcow2", "-F", "raw", path("disk.qcow2"), path("plain"));
+    await expect(serve({ size: "24MiB" })).rejects.toThrow("dataFile");
+    // The reverse: QEMU's, raw.
+    await rm(path("bytes"));
+    await rm(path("disk.qcow2"));
+    const raw = ["-o", `data_file=${path("bytes")},data_file_raw=on`];
+    await qemuImg("create", "-q", "-f", "qcow2", ...raw, path("disk.qcow2"), "24M");
+    await serve({ size: "24MiB", dataFile: "bytes" }, layers);
+    await qemuIoOk(URI(), ...ours);
+    expect(await server?.stop()).toBe(0);
+    await checked("disk.qcow2");
+    for (const [format, name] of [
+      ["qcow2", "disk.qcow2"],
+      ["raw", "bytes"],
+    ] as const)
+      await qemuImg("compare", "-f", format, "-F", "raw", path(name), path("plain"));
+  });
+
   it("grows when it is stated larger, and never shrinks", async () => {
     await serve({ size: "24MiB", clusterSize: "4KiB" });
     await qemuIoOk(URI(), "write -P 5 0 24M");

@@ -10,11 +10,14 @@ using namespace us::qcow2;
 
 void Case::fail(const std::string &what) const {
     fprintf(stderr,
-            "image-crash: seed %llu: %s (clusters of 2^%u, refcounts of 2^%u bits, version %u%s%s%s, %llu "
+            "image-crash: seed %llu: %s (clusters of 2^%u, refcounts of 2^%u bits, version %u%s%s%s%s, %llu "
             "sectors)\n",
             static_cast<unsigned long long>(seed_), what.c_str(), options_.cluster_bits,
             options_.refcount_order, options_.version, options_.extended_l2 ? ", extended" : "",
             backing_ ? ", backing" : "",
+            options_.data_file_raw ? ", raw data file"
+            : data                 ? ", data file"
+                                   : "",
             failing  ? ", failing"
             : narrow ? ", narrow"
                      : "",
@@ -29,6 +32,15 @@ void Case::fill_table(Bytes &bytes) {
     if (auto refusal = open_image(media, header)) fail(refusal->text);
     taken_ = fill_refcount_table(bytes, header, machine.prng.below(40));
     taken_end_ = header.refcount_table().bytes / 8 * header.refcounts_per_block();
+}
+
+// It has been something else before, of which nothing shows; a raw one is the new disk at once.
+void Case::make_data_file(uint64_t sectors) {
+    for (uint64_t i = 0; i < sectors; i++) {
+        Bytes sector = sectors_of(options_.data_file_raw ? 0 : next_value_++, 1);
+        data_state.insert(data_state.end(), sector.begin(), sector.end());
+    }
+    data = std::make_unique<Disk>(machine, data_state);
 }
 
 // alone: it shows nothing of another image.
@@ -54,7 +66,13 @@ void Case::set_up(const Bytes *given, bool alone) {
     if (prng.one_in(3)) options_.size -= SECTOR * prng.below((1u << options_.cluster_bits) / SECTOR);
     options_.preallocate_metadata = prng.one_in(5);
     uint64_t sectors = options_.size / SECTOR;
-    if (!alone && prng.one_in(2)) {
+    if (!data_file.empty()) options_.version = 3;
+    if (!given && options_.version == 3 && (prng.one_in(4) || !data_file.empty())) {
+        options_.data_file_name = data_name;
+        options_.data_file_raw = data_file.empty() ? prng.one_in(2) : data_file == "raw";
+        make_data_file(sectors);
+    }
+    if (!alone && !options_.data_file_raw && prng.one_in(2)) {
         backing_ = std::make_unique<GrowingMemory>();
         // Shorter than the image at times, or longer.
         uint64_t most = sectors + (prng.one_in(2) ? prng.below(sectors) : 0);
@@ -96,6 +114,7 @@ void Case::set_up(const Bytes *given, bool alone) {
     ImageOptions image_options;
     image_options.cache_bytes = prng.one_in(2) ? 0 : 1 << 20;
     image_options.backing = backing_.get();
+    image_options.data = data.get();
     image_ = std::make_unique<Image>(*disk, header, image_options);
 }
 
@@ -186,7 +205,7 @@ us::Task<void> Case::client(uint32_t operations) {
             co_await flush();
             continue;
         }
-        if (machine.prng.one_in(15)) {
+        if (!data && machine.prng.one_in(15)) {
             co_await change_tables();
             continue;
         }

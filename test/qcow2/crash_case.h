@@ -35,6 +35,11 @@ class Case {
     Machine machine;
     Done done;
     std::unique_ptr<Disk> disk;
+    std::unique_ptr<Disk> data; // an external data file, if there is one
+    std::string data_name = "data";
+    std::string data_file; // "plain" or "raw": every image has one
+    // What of the data file belongs to the state that is looked at.
+    Bytes data_state;
     uint32_t clients = 0;
     bool failing = false;
     bool narrow = false; // there is little room
@@ -44,6 +49,7 @@ class Case {
 
     // ---- crash_case.cc
     void fill_table(Bytes &bytes);
+    void make_data_file(uint64_t sectors);
     us::Task<void> change(uint64_t first, uint64_t count);
     us::Task<void> look(uint64_t first, uint64_t count);
     bool take(uint64_t first, uint64_t count);
@@ -60,6 +66,7 @@ class Case {
     bool may_fail(int error) const;
 
     // ---- crash_check.cc
+    void check_raw(const std::vector<uint64_t> &values, bool whole);
     void check_disk(const std::vector<uint64_t> &values, bool whole);
     void check_applied(const std::vector<uint64_t> &values);
     void check_snapshots(us::qcow2::Media &media, const Header &header, bool whole);

@@ -27,6 +27,7 @@ void Case::check_state(const Bytes &bytes, bool whole) {
     if (!sizes_.contains(values.size()))
         fail("after a cut the disk has " + std::to_string(values.size()) + " sectors");
     check_disk(values, whole);
+    if (options_.data_file_raw) check_raw(values, whole);
     if (applying_) check_applied(values);
     check_snapshots(media, header, whole);
 }
@@ -35,6 +36,15 @@ void Case::check_disk(const std::vector<uint64_t> &values, bool whole) {
     for (size_t i = 0; i < values.size(); i++)
         if (!guest_[i].may_be(values[i], whole ? guest_[i].acknowledged : guest_[i].dropped))
             fail("after a cut sector " + std::to_string(i) + " reads what it never was, or was long ago");
+}
+
+// By itself, as others read it.
+void Case::check_raw(const std::vector<uint64_t> &values, bool whole) {
+    for (size_t i = 0; i < values.size(); i++) {
+        std::optional<uint64_t> value = value_of(data_state.data() + i * SECTOR);
+        if (!value || !guest_[i].may_be(*value, guest_[i].dropped) || (whole && *value != values[i]))
+            fail("sector " + std::to_string(i) + " of the raw data file reads something else");
+    }
 }
 
 // All of the snapshot, or nothing of it.
@@ -87,13 +97,16 @@ us::qcow2::Header Case::of_snapshot(const Header &header, const Snapshot &snapsh
 // Every sector of the disk as the tables have it, by nothing of what is tested.
 std::vector<uint64_t> Case::contents(Media &media, const Header &header) {
     std::vector<MapRun> runs;
+    MemoryMedia in_data(data_state);
+    Media &data_media = in_data;
     finished(map(media, header, 0, header.size, runs));
     std::vector<uint64_t> values;
     Bytes bytes, data(2 * header.cluster_bytes()), cluster(header.cluster_bytes());
     for (const MapRun &run : runs) {
         bytes.assign(run.length, std::byte{0});
         if (run.kind == US_QCOW2_BAD) fail("an entry contradicts the format");
-        if (run.kind == US_QCOW2_DATA) finished(media.read(run.host, bytes));
+        if (run.kind == US_QCOW2_DATA)
+            finished((header.shape.data_file ? data_media : media).read(run.host, bytes));
         if (run.kind == US_QCOW2_UNALLOCATED && backing_) finished(backing_->read(run.start, bytes));
         if (run.kind == US_QCOW2_INFLATE) {
             finished(media.read(run.host, data));

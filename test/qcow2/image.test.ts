@@ -442,6 +442,30 @@ describe("an image under clients and power cuts", () => {
     expect(compared).toBeGreaterThan(5);
   }, 600_000);
 
+  it.each(["plain", "raw"])(
+    "is whole with its data in another file, which may be %s",
+    async (kind) => {
+      for (let seed = 1; seed <= 8; seed++) {
+        const args = ["--seed", String(seed), "--data-file", kind, "--leave", path("left")];
+        const { status, stderr } = await outcome(join(out, "image-crash"), args);
+        expect(status, stderr.slice(-4000)).toBe(0);
+        const info = JSON.parse(await qemuImg("info", "--output=json", path("left.qcow2")));
+        expect(info["format-specific"].data).toMatchObject({
+          "data-file": path("left.data"),
+          "data-file-raw": kind === "raw",
+        });
+        expect(await qemuImg("check", path("left.qcow2")), `seed ${seed}`).toContain("No errors");
+        await qemuImg("compare", "-f", "qcow2", "-F", "raw", path("left.qcow2"), path("left.raw"));
+        if (kind === "raw")
+          await qemuImg("compare", "-f", "raw", "-F", "raw", path("left.data"), path("left.raw"));
+        const { stdout } = await outcome("qemu-img", ["check", "--output=json", path("left.cut.qcow2")]);
+        expect(JSON.parse(stdout), `seed ${seed}`).not.toHaveProperty("corruptions");
+      }
+      await cut("--seed", "4", "--data-file", kind);
+    },
+    600_000,
+  );
+
   it("moves its refcounts' table to a larger one when that is full", async () => {
     await numbered("full.qcow2", "cluster_size=512,refcount_bits=64", false, 3890 * 512);
     const clusters = async (name: string) => (await readFile(path(name))).readUInt32BE(56);

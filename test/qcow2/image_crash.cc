@@ -3,8 +3,8 @@
 // than what was flushed. Clients write, zero and discard, take, delete and apply snapshots, and let the disk
 // grow: what a snapshot shows never changes, and it is there as a whole or not at all.
 //
-//     image-crash --states N --seed S [--image FILE]
-//     image-crash --seed S --leave PREFIX
+//     image-crash --states N --seed S [--image FILE | --data-file plain|raw]
+//     image-crash --seed S --leave PREFIX [--data-file plain|raw]
 //
 // Images are made at random, or all of them are FILE, of whose disk every sector has to be one number: of
 // compressed clusters and snapshots, say.
@@ -31,9 +31,11 @@ void run(Case &c) {
 
 // Some operations of some clients, and a cut at many a step. How many states that were.
 uint64_t run_case(uint64_t seed, uint64_t cuts, const Bytes *given, const std::string &prefix,
-                  Case::Done &done) {
+                  const std::string &data_file, Case::Done &done) {
     Case c(seed);
+    c.data_file = data_file;
     bool alone = !prefix.empty();
+    if (alone) c.data_name = prefix + ".data";
     c.set_up(given, alone);
     us::detach(c.begin());
     run(c);
@@ -45,6 +47,7 @@ uint64_t run_case(uint64_t seed, uint64_t cuts, const Bytes *given, const std::s
         c.disk->fail_one_in = header_alone ? 0 : c.machine.prng.one_in(2) ? 20 : 200;
         c.disk->fail_header_one_in = header_alone ? 2 : c.disk->fail_one_in;
     }
+    if (c.data) c.data->fail_one_in = c.disk->fail_one_in;
     // Has little room at first, and more later.
     c.narrow = !alone && c.machine.prng.one_in(8);
     if (c.narrow) c.disk->limit = c.disk->size() + c.machine.prng.below(100) * SECTOR;
@@ -56,6 +59,7 @@ uint64_t run_case(uint64_t seed, uint64_t cuts, const Bytes *given, const std::s
     while (c.machine.step()) {
         if (states >= cuts || !chance.one_in(3)) continue;
         Bytes state = c.disk->after_cut(chance);
+        if (c.data) c.data_state = c.data->after_cut(chance);
         if (alone) leave(prefix + ".cut.qcow2", state);
         c.check_state(state, false);
         states++;
@@ -63,15 +67,18 @@ uint64_t run_case(uint64_t seed, uint64_t cuts, const Bytes *given, const std::s
     if (c.clients != 0) c.fail("clients wait for ever");
     c.disk->fail_one_in = c.disk->fail_header_one_in = 0;
     c.disk->limit = UINT64_MAX;
+    if (c.data) c.data->fail_one_in = 0;
     // What was given up is free after one round, and on disk after another.
     for (int i = 0; i < 2; i++) {
         us::detach(c.flush());
         run(c);
     }
+    if (c.data) c.data_state = c.data->now();
     c.check_state(c.disk->now(), true);
     done.add(c.done);
     if (alone) {
         leave(prefix + ".qcow2", c.disk->now());
+        leave(prefix + ".data", c.data_state);
         c.leave_for_others(prefix);
     }
     return states + 1;
@@ -82,11 +89,12 @@ uint64_t run_case(uint64_t seed, uint64_t cuts, const Bytes *given, const std::s
 int main(int argc, char **argv) {
     uint64_t states = 20000, seed = 1;
     Bytes image;
-    std::string prefix;
+    std::string prefix, data_file;
     for (int i = 1; i + 1 < argc; i += 2) {
         if (!strcmp(argv[i], "--states")) states = strtoull(argv[i + 1], nullptr, 10);
         if (!strcmp(argv[i], "--seed")) seed = strtoull(argv[i + 1], nullptr, 10);
         if (!strcmp(argv[i], "--leave")) prefix = argv[i + 1];
+        if (!strcmp(argv[i], "--data-file")) data_file = argv[i + 1];
         if (!strcmp(argv[i], "--image")) {
             FileMedia file(opened(argv[i + 1]));
             image.resize(file.size());
@@ -96,9 +104,9 @@ int main(int argc, char **argv) {
     const Bytes *given = image.empty() ? nullptr : &image;
     uint64_t seen = 0, cases = 0;
     Case::Done done;
-    if (!prefix.empty()) return run_case(seed, 200, given, prefix, done), 0;
+    if (!prefix.empty()) return run_case(seed, 200, given, prefix, data_file, done), 0;
     while (seen < states)
-        seen += run_case(mix(seed, cases++), 200, given, prefix, done);
+        seen += run_case(mix(seed, cases++), 200, given, prefix, data_file, done);
     std::cout << seen << " crash states of " << cases << " cases: nothing found; snapshots: " << done.taken
               << " taken, " << done.deleted << " deleted, " << done.applied << " applied; " << done.grown
               << " times grown; " << done.larger_tables << " larger refcount tables\n";

@@ -12,19 +12,19 @@ uint64_t Allocator::place_of(uint64_t index) {
     return block == 0 ? 0 : block + in_block(index) * h_.refcount_bits() / 8;
 }
 
-bool Allocator::take_in(const TableCache::Pin &slice, uint64_t &index) {
-    uint64_t first = index / per_slice() * per_slice();
+uint64_t Allocator::take_in(const TableCache::Pin &slice, uint64_t &index, uint64_t wanted) {
+    uint64_t first = index / per_slice() * per_slice(), end = first + per_slice(), count = 0;
     std::lock_guard lock(cache_.mutex());
-    for (; index < first + per_slice(); index++) {
-        if (refcount_at(slice.data(), h_.refcount_order, index - first) != 0) continue;
-        set_refcount(slice.data(), h_.refcount_order, index - first, 1);
-        slice.changed();
-        return true;
-    }
-    return false;
+    auto free = [&](uint64_t i) { return refcount_at(slice.data(), h_.refcount_order, i - first) == 0; };
+    while (index < end && !free(index))
+        index++;
+    for (; count < wanted && index + count < end && free(index + count); count++)
+        set_refcount(slice.data(), h_.refcount_order, index + count - first, 1);
+    if (count != 0) slice.changed();
+    return count;
 }
 
-Task<int> Allocator::allocate(Executor &executor, uint64_t &host) {
+Task<int> Allocator::allocate(Executor &executor, uint64_t &host, uint64_t &count) {
     std::unique_lock lock(mutex_);
     uint64_t index = next_;
     lock.unlock();
@@ -38,15 +38,24 @@ Task<int> Allocator::allocate(Executor &executor, uint64_t &host) {
         uint64_t from = index;
         if (int error = co_await cache_.get(executor, place_of(index), TableKind::refcounts, slice))
             co_return error;
-        bool taken = take_in(slice, index);
+        uint64_t taken = take_in(slice, index, count);
         lock.lock();
         // Whoever has released one meanwhile has set it back.
         if (next_ >= from && next_ < index) next_ = index;
         lock.unlock();
-        if (!taken) continue;
+        if (taken == 0) continue;
         host = index << h_.shape.cluster_bits;
-        co_return metadata_.has(host) ? -EUCLEAN : 0;
+        count = taken;
+        for (uint64_t i = 0; i < count; i++)
+            if (metadata_.has((index + i) << h_.shape.cluster_bits)) co_return -EUCLEAN;
+        co_return 0;
     }
+}
+
+Task<int> Allocator::allocate(Executor &executor, uint64_t &host) {
+    uint64_t count = 1;
+    int error = co_await allocate(executor, host, count);
+    co_return error;
 }
 
 Task<int> Allocator::change_table(Executor &executor, uint64_t number) {

@@ -37,6 +37,8 @@ class Allocator {
     // table is full and as large as it may be, -EUCLEAN when a table of the image lies where its refcounts
     // say that nothing does.
     Task<int> allocate(Executor &executor, uint64_t &host);
+    // As many as are free side by side, at most `count`, which then says how many these are.
+    Task<int> allocate(Executor &executor, uint64_t &host, uint64_t &count);
 
     // One reference less to each cluster that the range touches.
     Task<int> release(Executor &executor, Range range);
@@ -64,8 +66,9 @@ class Allocator {
     // So that there is a block of this number.
     Task<int> change_table(Executor &executor, uint64_t number);
     Task<int> make_block(Executor &executor, uint64_t number);
-    // Takes the first free cluster from index on that this slice speaks of; else `index` is behind the slice.
-    bool take_in(const TableCache::Pin &slice, uint64_t &index);
+    // Takes the first free clusters from index on that this slice speaks of, at most so many, side by side;
+    // none: `index` is behind the slice.
+    uint64_t take_in(const TableCache::Pin &slice, uint64_t &index, uint64_t wanted);
     uint64_t per_slice() const { return uint64_t{cache_.slice_bytes()} * 8 / h_.refcount_bits(); }
 
     // ---- allocator_grow.cc

@@ -7,6 +7,7 @@ namespace us::qcow2 {
 
 // Each cluster that the range touches has one reference of the entry. Empty: it has no place of its own.
 inline Range entry_range(const Header &header, uint64_t word, uint64_t subclusters) {
+    if (header.shape.data_file) return {};
     if (!(word & US_QCOW2_COMPRESSED)) {
         uint64_t host = word & US_QCOW2_HOST_MASK;
         return {host, host == 0 ? 0 : header.cluster_bytes()};

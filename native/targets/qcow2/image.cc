@@ -14,7 +14,7 @@ Image::Image(Media &media, Header header, ImageOptions options)
       allocator_(media, header_, first_sector_, cache_, refcount_table_, metadata_) {}
 
 Task<int> Image::load() {
-    if (header_.shape.data_file) co_return -EOPNOTSUPP;
+    if ((header_.shape.data_file != 0) != (options_.data != nullptr)) co_return -EINVAL;
     if (int error = co_await l1_.load()) co_return error;
     if (int error = co_await refcount_table_.load()) co_return error;
     for (uint64_t i = 0; i < refcount_table_.size(); i++)
@@ -88,14 +88,14 @@ Task<int> Image::read_backing(uint64_t guest, std::span<std::byte> into) {
     co_return 0;
 }
 
-Task<int> Image::read_run(const us_qcow2_run &run, uint64_t guest, std::span<std::byte> into) {
+Task<int> Image::read_run(us_qcow2_run run, uint64_t guest, std::span<std::byte> into) {
     int error = 0;
     switch (run.kind) {
     case US_QCOW2_UNALLOCATED:
         error = co_await read_backing(guest, into);
         co_return error;
     case US_QCOW2_DATA:
-        error = co_await media_.read(run.host, into);
+        error = co_await data().read(run.host, into);
         co_return error;
     case US_QCOW2_ZEROS:
         std::fill(into.begin(), into.end(), std::byte{0});
@@ -139,17 +139,7 @@ Task<int> Image::read(Executor &executor, uint64_t offset, std::span<std::byte> 
     Turns::Ticket turn =
         co_await turns_.begin(executor, offset / cluster(), header_.clusters(offset + into.size()), true);
     int error = lies_inside(offset, into.size()) ? 0 : -EINVAL;
-    while (!into.empty() && error == 0) {
-        uint64_t within = offset % cluster(), guest = offset - within;
-        Entry entry;
-        error = co_await find(executor, guest, entry);
-        if (error != 0) break;
-        us_qcow2_run run = run_of(entry, guest, within);
-        uint64_t length = std::min<uint64_t>(run.length, into.size());
-        error = co_await read_run(run, offset, into.first(length));
-        into = into.subspan(length);
-        offset += length;
-    }
+    if (error == 0) error = co_await read_many(executor, offset, into);
     turns_.end(turn);
     co_return error;
 }

@@ -5,6 +5,7 @@
 //     a round, for a flush       copies of all changed tables: refcounts ─▶ FLUSH ─▶ L2 tables ─▶ FLUSH
 //                                ─▶ what was given up before is free
 //     a new L2 table             its refcount and content ─▶ FLUSH ─▶ L1 entry
+//     with a data file           data ─▶ L2 entry, in memory; it is flushed where the refcounts are
 //     a new refcount block       its content, its own refcount in it ─▶ FLUSH ─▶ its place in the table
 //
 // So an entry on disk leads to what is on disk: data and refcounts are flushed before the entry that needs
@@ -18,6 +19,7 @@
 #pragma once
 
 #include <mutex>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -36,6 +38,7 @@ namespace us::qcow2 {
 struct ImageOptions {
     uint64_t cache_bytes = 32 << 20;
     Media *backing = nullptr; // what unallocated clusters show; zeros without
+    Media *data = nullptr;    // where the guest's clusters lie, if the image has an external data file
 };
 
 class Image {
@@ -63,7 +66,8 @@ class Image {
         return cache_.keep_in(folder, name, owner, taken_over);
     }
 
-    // Once, before all else. 0 or -errno, as everything below; -EOPNOTSUPP with an external data file.
+    // Once, before all else. 0 or -errno, as everything below; -EINVAL: the image has an external
+    // data file and there is none, or the reverse.
     Task<int> load();
     // Before the first change, or there is none (-EROFS): says what others have to know of a writer that does
     // not keep bitmaps. -EUCLEAN: the image is corrupt, or dirty, and has to be repaired first.
@@ -75,7 +79,7 @@ class Image {
     Task<int> write(Executor &executor, uint64_t offset, std::span<const std::byte> from);
     // Reads zeros afterwards. keep: clusters keep their place.
     Task<int> zero(Executor &executor, uint64_t offset, uint64_t length, bool keep);
-    // Whole clusters of it are given up, and read zeros.
+    // Whole clusters of it are given up, and read zeros. In a data file they keep their place.
     Task<int> discard(Executor &executor, uint64_t offset, uint64_t length);
     // Durable afterwards: all that had ended before.
     Task<int> flush(Executor &executor);
@@ -109,6 +113,8 @@ class Image {
         uint64_t word = 0, subclusters = 0;
     };
     uint64_t cluster() const { return header_.cluster_bytes(); }
+    Media &data() const { return options_.data ? *options_.data : media_; }
+    bool data_is_raw() const { return header_.autoclear & AUTOCLEAR_DATA_FILE_RAW; }
     us_qcow2_run run_of(const Entry &entry, uint64_t guest, uint64_t within) const {
         return us_qcow2_entry(&header_.shape, entry.word, entry.subclusters, guest, within);
     }
@@ -123,17 +129,26 @@ class Image {
     }
     Task<int> find(Executor &executor, uint64_t guest, Entry &entry);
     Task<int> find_in(Executor &executor, uint64_t table, uint64_t guest, Entry &entry);
-    Task<int> read_run(const us_qcow2_run &run, uint64_t guest, std::span<std::byte> into);
+    Task<int> read_run(us_qcow2_run run, uint64_t guest, std::span<std::byte> into);
     Task<int> read_backing(uint64_t guest, std::span<std::byte> into);
     Task<int> read_cluster(const Entry &entry, uint64_t guest, std::vector<std::byte> &bytes);
+
+    // ---- image_many.cc: of clusters whose turn it is
+    Task<int> read_many(Executor &executor, uint64_t offset, std::span<std::byte> into);
+    Task<int> write_many(Executor &executor, uint64_t offset, std::span<const std::byte> from);
+    Task<int> write_fresh(Executor &executor, uint64_t guest, std::vector<Entry> befores,
+                          std::span<const std::byte> bytes);
 
     // ---- image_write.cc: of one cluster, whose turn it is
     Task<int> may_change(Executor &executor);
     Task<int> write_part(Executor &executor, uint64_t guest, uint64_t within,
                          std::span<const std::byte> bytes);
-    Task<int> write_new(Executor &executor, const Entry &before, uint64_t guest, uint64_t within,
+    int check_place(const Entry &before, uint64_t guest, uint64_t within) const;
+    std::optional<uint64_t> place_for(const Entry &before, uint64_t guest) const;
+    Task<int> write_new(Executor &executor, Entry before, uint64_t guest, uint64_t within,
                         std::span<const std::byte> bytes);
     Task<int> clear_cluster(Executor &executor, uint64_t guest, bool keep);
+    Task<int> clear_raw(Executor &executor, uint64_t guest);
     Task<int> set_entry(Executor &executor, uint64_t guest, Entry entry);
     Task<int> own_table(Executor &executor, uint64_t l1_index, uint64_t &table);
     Task<int> make_table(Executor &executor, uint64_t l1_index, uint64_t shared);

@@ -42,6 +42,7 @@ Task<int> Image::round(Executor &executor) {
     bool leads_anew = !tables.empty();
     int error = co_await cache_.write(executor, std::move(refcounts));
     if (error == 0) error = co_await media_.flush();
+    if (error == 0 && options_.data) error = co_await options_.data->flush();
     if (error == 0 && leads_anew) {
         error = co_await cache_.write(executor, std::move(tables));
         if (error == 0) error = co_await media_.flush();

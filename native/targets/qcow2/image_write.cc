@@ -52,12 +52,11 @@ Task<int> Image::write(Executor &executor, uint64_t offset, std::span<const std:
     Turns::Ticket turn =
         co_await turns_.begin(executor, offset / cluster(), header_.clusters(offset + from.size()), false);
     int error = lies_inside(offset, from.size()) ? 0 : -EINVAL;
-    while (!from.empty() && error == 0) {
-        uint64_t within = offset % cluster(), length = std::min<uint64_t>(cluster() - within, from.size());
-        error = co_await write_part(executor, offset - within, within, from.first(length));
-        from = from.subspan(length);
-        offset += length;
-    }
+    uint64_t within = offset % cluster();
+    if (error == 0 && within + from.size() <= cluster())
+        error = co_await write_part(executor, offset - within, within, from);
+    else if (error == 0)
+        error = co_await write_many(executor, offset, from);
     turns_.end(turn);
     if (error == -EUCLEAN) co_await contradicted(executor);
     co_return error;
@@ -77,21 +76,37 @@ Task<int> Image::write_part(Executor &executor, uint64_t guest, uint64_t within,
     Entry before;
     if (int error = co_await may_change(executor)) co_return error;
     if (int error = co_await find(executor, guest, before)) co_return error;
+    if (int error = check_place(before, guest, within)) co_return error;
     us_qcow2_run run = run_of(before, guest, within);
-    bool placed = before.word & US_QCOW2_HOST_MASK && !(before.word & US_QCOW2_COMPRESSED);
-    bool overlaps = placed && metadata_.has(before.word & US_QCOW2_HOST_MASK);
-    if (run.kind == US_QCOW2_BAD || overlaps) co_return -EUCLEAN;
     if (run.kind == US_QCOW2_DATA && run.exclusive && run.length >= bytes.size()) {
-        int error = co_await media_.write(run.host, bytes);
+        int error = co_await data().write(run.host, bytes);
         co_return error;
     }
     int error = co_await write_new(executor, before, guest, within, bytes);
     co_return error;
 }
 
+// What is written for the guest must not be one of the image's own tables.
+int Image::check_place(const Entry &before, uint64_t guest, uint64_t within) const {
+    bool placed = before.word & US_QCOW2_HOST_MASK && !(before.word & US_QCOW2_COMPRESSED);
+    bool overlaps = placed && !options_.data && metadata_.has(before.word & US_QCOW2_HOST_MASK);
+    return overlaps || run_of(before, guest, within).kind == US_QCOW2_BAD ? -EUCLEAN : 0;
+}
+
+// Where the cluster has a place of its own that nothing is read from. In a data file each has, once and for
+// all.
+std::optional<uint64_t> Image::place_for(const Entry &before, uint64_t guest) const {
+    if (options_.data) return guest;
+    us_qcow2_run first = run_of(before, guest, 0);
+    bool reserved = first.kind != US_QCOW2_INFLATE && first.exclusive && !(before.subclusters & 0xffffffff) &&
+                    (header_.shape.extended || first.kind == US_QCOW2_ZEROS);
+    if (!reserved) return std::nullopt;
+    return first.host;
+}
+
 // The whole cluster anew: where it has a place of its own that nothing is read from, there; else in a fresh
 // one.
-Task<int> Image::write_new(Executor &executor, const Entry &before, uint64_t guest, uint64_t within,
+Task<int> Image::write_new(Executor &executor, Entry before, uint64_t guest, uint64_t within,
                            std::span<const std::byte> bytes) {
     std::vector<std::byte> whole;
     if (bytes.size() < cluster()) {
@@ -99,21 +114,21 @@ Task<int> Image::write_new(Executor &executor, const Entry &before, uint64_t gue
     }
     whole.resize(cluster());
     std::copy(bytes.begin(), bytes.end(), whole.begin() + static_cast<std::ptrdiff_t>(within));
+    // A data file need not be longer than the disk.
+    if (options_.data) whole.resize(std::min(cluster(), round_up(header_.size - guest, US_SECTOR_BYTES)));
 
-    us_qcow2_run first = run_of(before, guest, 0);
-    bool reserved = first.kind != US_QCOW2_INFLATE && first.exclusive && !(before.subclusters & 0xffffffff) &&
-                    (header_.shape.extended || first.kind == US_QCOW2_ZEROS);
-    uint64_t host = reserved ? first.host : 0;
-    if (!reserved) {
+    std::optional<uint64_t> place = place_for(before, guest);
+    uint64_t host = place.value_or(0);
+    if (!place) {
         if (int error = co_await allocator_.allocate(executor, host)) co_return error;
     }
-    int error = co_await media_.write(host, whole);
+    int error = co_await data().write(host, whole);
     if (error == 0)
         error = co_await set_entry(executor, guest,
                                    {host | US_QCOW2_COPIED, header_.shape.extended ? 0xffffffff : 0u});
     if (error == 0) {
         give_up(before, host);
-    } else if (!reserved) {
+    } else if (!place) {
         // Nothing has ever led to it.
         co_await allocator_.release(executor, {host, cluster()});
     }
@@ -138,7 +153,7 @@ Task<int> Image::set_entry(Executor &executor, uint64_t guest, Entry entry) {
     std::lock_guard lock(cache_.mutex());
     std::byte *at = slice.data() + place % cache_.slice_bytes();
     // A server that is killed between the two words leaves no subcluster allocated that has no place.
-    bool placed = entry.word & US_QCOW2_HOST_MASK;
+    bool placed = entry.word & (US_QCOW2_HOST_MASK | US_QCOW2_COPIED);
     if (header_.shape.extended && !placed) store<uint64_t>(at + 8, entry.subclusters);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     store<uint64_t>(at, entry.word);
@@ -207,6 +222,10 @@ Task<int> Image::clear_cluster(Executor &executor, uint64_t guest, bool keep) {
     if (int error = co_await find(executor, guest, before)) co_return error;
     us_qcow2_run run = run_of(before, guest, 0);
     if (run.kind == US_QCOW2_BAD) co_return -EUCLEAN;
+    if (data_is_raw()) {
+        int error = co_await clear_raw(executor, guest);
+        co_return error;
+    }
     bool plain = run.length == cluster() && before.subclusters == 0;
     if (run.kind == US_QCOW2_UNALLOCATED && plain && !options_.backing) co_return 0;
     uint64_t host = keep && run.exclusive ? before.word & US_QCOW2_HOST_MASK : 0;
@@ -218,6 +237,13 @@ Task<int> Image::clear_cluster(Executor &executor, uint64_t guest, bool keep) {
         after.word |= US_QCOW2_ZERO;
     int error = co_await set_entry(executor, guest, after);
     if (error == 0) give_up(before, host);
+    co_return error;
+}
+
+// A raw data file is the same disk to those who know nothing of the image.
+Task<int> Image::clear_raw(Executor &executor, uint64_t guest) {
+    std::vector<std::byte> zeros(std::min(cluster(), round_up(header_.size - guest, US_SECTOR_BYTES)));
+    int error = co_await write_part(executor, guest, 0, zeros);
     co_return error;
 }
 

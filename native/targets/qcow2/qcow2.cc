@@ -55,10 +55,12 @@ LayerPlace Qcow2::place_of(uint32_t child) const {
     place.size = member.size;
     place.block = member.block;
     if (member.single_leaf && member.leaves.at(0)->grows()) place.growing = member.leaves[0];
-    if (child == 0 && context_.nr_child_slots != 0) {
+    bool is_data = child != 0 && child == data_child_;
+    if ((child == 0 || is_data) && context_.nr_child_slots != 0) {
+        uint32_t half = context_.nr_child_slots / 2;
         place.inflight = context_.inflight;
-        place.first_slot = context_.child_slots;
-        place.nr_slots = context_.nr_child_slots;
+        place.first_slot = context_.child_slots + (is_data ? half : 0);
+        place.nr_slots = half;
     }
     return place;
 }

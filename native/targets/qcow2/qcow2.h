@@ -47,7 +47,8 @@ class Qcow2 : public Format {
     Task<int> preallocate(const qcow2::Range &data);
     Trouble make_options(qcow2::CreateOptions &options) const;
     Trouble compare(const qcow2::Header &header) const;
-    Trouble compare_backing(const qcow2::Header &header) const;
+    Trouble compare_file(const std::string &what, const std::string &option, const std::string &name,
+                         uint32_t child) const;
     Task<Trouble> open_image(Executor &executor, qcow2::Header header);
     Task<Trouble> grow(Executor &executor);
     int hold(const qcow2::Header &header, bool &taken_over);
@@ -63,7 +64,8 @@ class Qcow2 : public Format {
     int run_dir_ = -1;
     bool made_before_ = false, ended_in_order_ = true;
     bool leaks_ = false; // clusters that nobody uses may be taken
-    std::unique_ptr<qcow2::LayerMedia> base_, backing_;
+    std::unique_ptr<qcow2::LayerMedia> base_, backing_, data_;
+    uint32_t data_child_ = 0;
     std::unique_ptr<qcow2::Image> image_;
 };
 

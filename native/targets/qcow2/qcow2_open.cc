@@ -49,7 +49,10 @@ Qcow2::Trouble Qcow2::failed(const char *what, int error) const {
 
 Task<Qcow2::Trouble> Qcow2::open(Executor &executor) {
     base_ = std::make_unique<LayerMedia>(place_of(0));
-    if (config().params.value("backing", false)) backing_ = std::make_unique<LayerMedia>(place_of(1));
+    uint32_t child = 1;
+    if (config().params.value("backing", false)) backing_ = std::make_unique<LayerMedia>(place_of(child++));
+    if (config().params.value("dataFile", false)) data_child_ = child;
+    if (data_child_ != 0) data_ = std::make_unique<LayerMedia>(place_of(data_child_));
     Trouble trouble = co_await open_media(executor);
     co_return trouble;
 }
@@ -115,6 +118,7 @@ Qcow2::Trouble Qcow2::make_options(CreateOptions &o) const {
         o.backing_name = context_.members[1].image_name;
         o.backing_format = context_.members[1].image_format;
     }
+    if (data_) o.data_file_name = context_.members[data_child_].image_name;
     o.preallocate_metadata = params.value("preallocation", "off") != "off";
     return {};
 }
@@ -124,13 +128,14 @@ Task<Qcow2::Trouble> Qcow2::make() {
     if (Trouble bad = make_options(options)) co_return bad;
     const std::string preallocation = config().params.value("preallocation", "off");
     // A file that is empty reads zeros wherever nothing has been written to it.
-    options.media_is_zero = base_->size() == 0;
+    options.media_is_zero = base_->size() == 0 && (!data_ || data_->size() == 0);
     unlinkat(run_dir_, ("qcow2-" + config().name).c_str(), 0); // of an image that was here before
     Created created = co_await create(*base_, options);
     if (created.refusal) co_return trouble("bad-value", "an image cannot be made: " + created.refusal->text);
     if (created.error != 0) co_return failed("making an image", created.error);
     if (preallocation == "falloc" || preallocation == "full") {
-        if (int error = co_await preallocate(created.data)) co_return failed("preallocating", error);
+        if (int error = co_await preallocate(data_ ? Range{0, config().size} : created.data))
+            co_return failed("preallocating", error);
     }
     context_.notice(false, "layer \"" + config().name + "\": made a qcow2 image of " +
                                std::to_string(config().size) + " bytes on \"" + context_.members[0].name +
@@ -141,18 +146,19 @@ Task<Qcow2::Trouble> Qcow2::make() {
 // falloc: space without writing, where the base can. full: written.
 Task<int> Qcow2::preallocate(const Range &data) {
     bool full = config().params.value("preallocation", "") == "full";
+    LayerMedia &media = data_ ? *data_ : *base_;
     std::vector<std::byte> zeros(full ? BLANK_BYTES : 0);
     for (uint64_t at = data.offset; at < data.end();) {
         uint64_t now = std::min(data.end() - at, full ? BLANK_BYTES : PREALLOCATE_BYTES);
         int error = 0;
         if (full)
-            error = co_await base_->write(at, std::span(zeros).first(now));
+            error = co_await media.write(at, std::span(zeros).first(now));
         else
-            error = co_await base_->zero(at, now, true);
+            error = co_await media.zero(at, now, true);
         if (error != 0) co_return error;
         at += now;
     }
-    int error = co_await base_->flush();
+    int error = co_await media.flush();
     co_return error;
 }
 
@@ -175,34 +181,35 @@ Qcow2::Trouble Qcow2::compare(const Header &header) const {
         differs = "size: the stack says " + bits_or_bytes(config().size, "bytes") + ", and the image has " +
                   bits_or_bytes(header.size, "bytes");
     if (!differs.empty()) return trouble("image-differs", differs);
-    if (!header.data_file_name.empty())
-        return trouble("image-refused", "the image keeps its data in \"" + header.data_file_name +
-                                            "\", and the stack names no dataFile");
+    if (Trouble differs_too =
+            compare_file("data file", "dataFile", header.data_file_name, data_ ? data_child_ : 0))
+        return differs_too;
     uint32_t block = context_.members[0].block;
     if (header.cluster_bytes() < block)
         return trouble("image-differs", "clusters of " + bits_or_bytes(header.cluster_bytes(), "bytes") +
                                             " on a base with blocks of " + bits_or_bytes(block, "bytes"));
-    return compare_backing(header);
+    return compare_file("backing file", "backing", header.backing_name, backing_ ? 1 : 0);
 }
 
-// Images are untrusted: what a header names is never opened, only compared with what the stack names.
-Qcow2::Trouble Qcow2::compare_backing(const Header &header) const {
-    if (!backing_) {
-        if (header.backing_name.empty()) return {};
-        return trouble("image-differs", "the image has the backing file \"" + header.backing_name +
-                                            "\", and the stack names no backing");
+// Images are untrusted: what a header names is never opened, only compared with what the stack names. child:
+// 0 for none.
+Qcow2::Trouble Qcow2::compare_file(const std::string &what, const std::string &option,
+                                   const std::string &name, uint32_t child) const {
+    if (child == 0) {
+        if (name.empty()) return {};
+        return trouble("image-differs",
+                       "the image has the " + what + " \"" + name + "\", and the stack names no " + option);
     }
-    const MemberNow &backing = context_.members[1];
-    if (header.backing_name.empty())
-        return trouble("image-differs", "the stack names the backing \"" + backing.name +
-                                            "\", and the image has no backing file");
-    const MemberNow &base = context_.members[0];
-    if (header.backing_name == backing.image_name ||
-        absolute(header.backing_name, base.image_name) == absolute(backing.image_name, base.image_name))
+    const MemberNow &member = context_.members[child], &base = context_.members[0];
+    if (name.empty())
+        return trouble("image-differs",
+                       "the stack names the " + what + " \"" + member.name + "\", and the image has none");
+    if (name == member.image_name ||
+        absolute(name, base.image_name) == absolute(member.image_name, base.image_name))
         return {};
-    return trouble("image-differs", "the image has the backing file \"" + header.backing_name +
-                                        "\", and the stack names \"" + backing.name + "\", which is \"" +
-                                        backing.image_name + "\"");
+    return trouble("image-differs", "the image has the " + what + " \"" + name +
+                                        "\", and the stack names \"" + member.name + "\", which is \"" +
+                                        member.image_name + "\"");
 }
 
 Task<Qcow2::Trouble> Qcow2::open_image(Executor &executor, Header header) {
@@ -250,6 +257,7 @@ int Qcow2::hold(const Header &header, bool &taken_over) {
     ImageOptions options;
     options.cache_bytes = config().params.value("cacheBytes", options.cache_bytes);
     options.backing = backing_.get();
+    options.data = data_.get();
     std::string owner =
         context_.boot_id + "\n" + base_identity_ + "\n" + std::to_string(header.shape.cluster_bits);
     image_ = std::make_unique<Image>(*base_, header, options);
