@@ -5,9 +5,9 @@
 import { copyFile, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { ask, KIB, MIB, out, outcome, qemuImg, useImages } from "./images.ts";
+import { ask, KIB, MIB, out, outcome, qemuImg, useTools } from "./images.ts";
 
-const { path, create, io, numbered } = useImages();
+const { path, create, io, numbered } = useTools();
 
 const EINVAL = -22;
 const ENOENT = -2;
