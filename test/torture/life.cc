@@ -87,7 +87,7 @@ bool Life::open() {
                     file->inflight().clear(i);
         } else {
             kernel_.blocking = true;
-            graph_->settle(*queues_[0].queue);
+            graph_->make_ready(*queues_[0].queue);
             kernel_.blocking = false;
         }
     } catch (const std::system_error &error) {

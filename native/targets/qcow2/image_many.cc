@@ -59,7 +59,7 @@ Task<int> Image::write_many(Executor &executor, uint64_t offset, std::span<const
     enum class Kind { none, in_place, fresh };
     std::vector<Task<int>> tasks;
     Kind kind = Kind::none;
-    uint64_t begin = 0, host = 0; // of what is pending: up to `at`
+    uint64_t begin = offset, host = 0; // of what is pending: up to `at`
     std::vector<Entry> befores;
     auto put = [&](uint64_t end) {
         auto bytes = from.subspan(begin - offset, end - begin);
