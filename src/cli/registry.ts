@@ -129,7 +129,7 @@ truth: diff shows what was set, and the next apply takes it back.`,
   },
   {
     name: "snapshot",
-    summary: "take snapshots inside a layer's image while it is in use, and go back to them",
+    summary: "take snapshots of a disk while it is in use, and go back to them",
     details: `For layers of type qcow2, by their server: qemu-img must not touch an image that is served, and lists the same ones
 (qemu-img snapshot -l -U). Each verb is whole and durable when it returns: after a crash, the image is as it was before, or as
 it is afterwards. Requests of clients wait meanwhile, and go on.
