@@ -162,12 +162,7 @@ never reported as failed: after --timeout the answer says that it is under way, 
       { name: "name", description: "the snapshot; none for list", required: false, variadic: false },
     ],
     options: [options.outputOf(["json", "yaml"]), options.timeout("1m"), options.FORCE_SNAPSHOT],
-    examples: [
-      "snapshot demo/disk create before-upgrade",
-      "snapshot demo/disk list -o json",
-      "snapshot demo/disk apply before-upgrade",
-      "snapshot demo/disk delete before-upgrade",
-    ],
+    examples: ["snapshot demo/disk create before-upgrade", "snapshot demo/disk list -o json"],
     load: () => import("./snapshot.js"),
   },
   {
