@@ -372,6 +372,26 @@ export const ERROR_GROUPS = {
       cure: "It goes on with those that it has, and the message says what was in the way: try again when that is over.",
       exit: 1,
     },
+    "snapshot-unknown": {
+      title: "No snapshot of this name",
+      cure: "`ublk-stack snapshot STACK/LAYER list` lists ids and tags.",
+      exit: 1,
+    },
+    "snapshot-exists": {
+      title: "A snapshot of this name is there already",
+      cure: "Choose another tag, or delete that snapshot first.",
+      exit: 1,
+    },
+    "snapshot-ambiguous": {
+      title: "A name that means several snapshots",
+      cure: "Say an id that is no other snapshot's tag: `ublk-stack snapshot STACK/LAYER list` lists both.",
+      exit: 1,
+    },
+    "snapshot-refused": {
+      title: "A snapshot cannot be taken, applied or deleted as things are",
+      cure: "The message says what is in the way. What cannot be done while a stack runs, `qemu-img snapshot` may do when it is deleted.",
+      exit: 1,
+    },
     "server-start": {
       title: "A server did not start",
       cure: "`ublk-stack logs NAME` holds its last words.",

@@ -55,12 +55,9 @@ void set_header(Napi::Env env, Napi::Object object, const qcow2::Header &header)
     object.Set("lazyRefcounts", (header.compatible & qcow2::COMPATIBLE_LAZY_REFCOUNTS) != 0);
 }
 
-// Of the instructions that the guest had run, where its execution was recorded: the third word of the extra
-// data.
 Napi::Value icount(Napi::Env env, const qcow2::Snapshot &snapshot) {
-    if (snapshot.extra.size() < 24) return env.Null();
-    auto count = qcow2::load<uint64_t>(snapshot.extra.data() + 16);
-    return count == UINT64_MAX ? env.Null() : number(env, count);
+    auto count = qcow2::icount_of(snapshot);
+    return count ? number(env, *count) : env.Null();
 }
 
 Napi::Object snapshot_object(Napi::Env env, const qcow2::Snapshot &snapshot) {

@@ -196,6 +196,23 @@ std::string Graph::set(const std::string &layer, const nlohmann::json &params) {
     return "layer \"" + layer + "\" has nothing to set";
 }
 
+nlohmann::json Graph::snapshots(const std::string &layer, const nlohmann::json &request) {
+    auto refused = [](const char *code, const std::string &message) {
+        return nlohmann::json{{"error", {{"code", code}, {"message", message}}}};
+    };
+    for (auto &target : impl_->targets) {
+        if (target->config().name != layer || !target->format()) continue;
+        std::string trouble = impl_->trouble_of(target->config().index);
+        if (!trouble.empty()) return refused("snapshot-refused", trouble);
+        try {
+            return target->format()->snapshots(request);
+        } catch (const nlohmann::json::exception &error) {
+            return refused("bad-request", error.what());
+        }
+    }
+    return refused("not-an-image", "layer \"" + layer + "\" has no snapshots");
+}
+
 std::string Graph::readd(const std::string &layer, const std::string &member) {
     for (auto &target : impl_->targets) {
         if (target->config().name != layer || !target->handler()) continue;

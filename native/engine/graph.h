@@ -65,6 +65,9 @@ class Graph {
     // All params of an instrument anew. Any thread. Returns an error text, empty when done.
     std::string set(const std::string &layer, const nlohmann::json &params);
 
+    // What a format answers about its snapshots: targets/format.h. The control thread.
+    nlohmann::json snapshots(const std::string &layer, const nlohmann::json &request);
+
     // Any thread: a flush, or a durable write, of this leaf has failed.
     void sync_failed(uint32_t layer);
     // Once open: flushes and durable writes have to be carried out by queues, which put those that overlap in

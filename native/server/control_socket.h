@@ -6,6 +6,7 @@
 //   {"op":"stop"}                          {"ok":true}, then as SIGTERM
 //   {"op":"readd","layer":L,"member":M}    {"ok":true}: the dropped member becomes syncing
 //   {"op":"set","layer":L,"params":{…}}    {"ok":true}: the instrument goes on with these, all of its params
+//   {"op":"snapshot","layer":L,…}          targets/qcow2/snapshot_verbs.h
 //   anything else                          {"error":"…"}
 #pragma once
 
@@ -24,6 +25,7 @@ struct ControlHandlers {
     // An error text, empty when done.
     std::function<std::string(const std::string &layer, const std::string &member)> readd;
     std::function<std::string(const std::string &layer, const nlohmann::json &params)> set;
+    std::function<nlohmann::json(const std::string &layer, const nlohmann::json &request)> snapshot;
 };
 
 class ControlSocket {

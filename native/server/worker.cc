@@ -161,7 +161,9 @@ void DeviceServer::serve(Shared &shared, Shelf &shelf) {
          .stop = [this] { stop(); },
          .readd = [this](const std::string &layer,
                          const std::string &member) { return graph_.readd(layer, member); },
-         .set = [this](const std::string &layer, const json &params) { return graph_.set(layer, params); }});
+         .set = [this](const std::string &layer, const json &params) { return graph_.set(layer, params); },
+         .snapshot = [this](const std::string &layer,
+                            const json &request) { return graph_.snapshots(layer, request); }});
     lock_memory();
     enter_empty_root(run_dir.c_str());
     control.start();

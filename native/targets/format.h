@@ -41,6 +41,9 @@ class Format : public Target, public Handler {
     // Of a prefix of [offset, offset + length); never nothing. Waits for a queue: any other thread.
     virtual std::vector<FormatExtent> extents(uint64_t offset, uint64_t length) = 0;
 
+    // For the control socket: what it answers about its snapshots. One thread, which must not wait.
+    virtual nlohmann::json snapshots(const nlohmann::json &request) = 0;
+
     // Its requests on a base with mirrors have slots of their own, whose root is the base: what is in flight
     // there when a server is killed is not what its clients had in flight.
     Task<int> settle(Executor &, LeafIo, const Run &) override { co_return 0; }

@@ -107,6 +107,8 @@ async function offerArgument(argument: ArgumentSpec, word: string, names: Names)
       return named(await names.stacks(), "stack");
     case "files-or-stacks":
       return { ...named(await names.stacks(), "stack"), files: "files" };
+    case "layers":
+      return named(await names.images(), "layer");
     case "images":
       return { ...named(await names.images(), "layer"), files: "any" };
     default:

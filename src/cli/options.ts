@@ -108,6 +108,10 @@ export const FORCE_DELETE: OptionSpec = {
   flags: "--force",
   description: "take devices down even while something has them open",
 };
+export const FORCE_SNAPSHOT: OptionSpec = {
+  flags: "--force",
+  description: "apply: even while clients are connected or something has the device open",
+};
 export const ALLOW_DATA_LOSS: OptionSpec = {
   flags: "--allow-data-loss",
   description: "allow changes that make existing data unreadable, such as other stripe members",

@@ -50,6 +50,8 @@ function styleHelp(command: Command, sink: Sink): void {
   command.configureHelp({
     sortSubcommands: false,
     showGlobalOptions: false,
+    // Nearly every verb has options: that they are there says nothing, and leaves no room for what it does.
+    subcommandTerm: (verb) => `${verb.name()} ${verb.usage().replace(/^\[options\] ?/, "")}`.trimEnd(),
     styleTitle: (text) => bold(text),
     styleCommandText: (text) => cyan(text),
     styleSubcommandText: (text) => cyan(text),

@@ -9,8 +9,11 @@ import type { VerbModule } from "./common/invocation.js";
 import type { OptionSpec } from "./options.js";
 import * as options from "./options.js";
 
-/** What the shell offers for an argument: stack files, names of stacks, images (layers, any files), or its choices. */
-export type Offer = "files" | "stacks" | "files-or-stacks" | "images";
+/**
+ * What the shell offers for an argument: stack files, names of stacks, layers that are images, those and any files, or
+ * its choices.
+ */
+export type Offer = "files" | "stacks" | "files-or-stacks" | "layers" | "images";
 
 export interface ArgumentSpec {
   /** As it stands in the usage line, without brackets. */
@@ -123,6 +126,44 @@ truth: diff shows what was set, and the next apply takes it back.`,
       "set demo sick nth=",
     ],
     load: () => import("./set.js"),
+  },
+  {
+    name: "snapshot",
+    summary: "take snapshots of a disk while it is in use, and go back to them",
+    details: `For layers of type qcow2, by their server: qemu-img must not touch an image that is served, and lists the same ones
+(qemu-img snapshot -l -U). Each verb is whole and durable when it returns: after a crash, the image is as it was before, or as
+it is afterwards. Requests of clients wait meanwhile, and go on.
+
+create keeps the disk as it is at one moment, as a power cut would leave it: what clients have written, and not what their
+file systems still hold in memory; freeze those for more (fsfreeze). apply makes the disk what it was; what was written since is
+lost, unless another snapshot has it. It is refused while clients are connected or a device is open, for their caches and mounted
+file systems would be wrong: --force does it nonetheless. It is refused, too, where the snapshot's disk has another size than the
+layer, and under layers that rely on the bytes below them: mirror, cow, qcow2, logwrites. delete gives the snapshot's space back.
+
+<name> is the tag to create, else a tag or an id. With -o json, a snapshot looks as in qemu-img info, with virtual-size beside
+it. When requests to the layer do not end below, a change gives up after 10 seconds and has done nothing; once it has begun it is
+never reported as failed: after --timeout the answer says that it is under way, and list says whether it still is.`,
+    group: "Stacks",
+    arguments: [
+      {
+        name: "layer",
+        description: "STACK/LAYER, a qcow2 layer of a stack that was applied",
+        required: true,
+        variadic: false,
+        offer: "layers",
+      },
+      {
+        name: "action",
+        description: "what to do",
+        required: true,
+        variadic: false,
+        choices: ["create", "list", "apply", "delete"],
+      },
+      { name: "name", description: "the snapshot; none for list", required: false, variadic: false },
+    ],
+    options: [options.outputOf(["json", "yaml"]), options.timeout("1m"), options.FORCE_SNAPSHOT],
+    examples: ["snapshot demo/disk create before-upgrade", "snapshot demo/disk list -o json"],
+    load: () => import("./snapshot.js"),
   },
   {
     name: "delete",

@@ -72,6 +72,7 @@ function check(input: Input): Finding[] {
 export const cow: LayerKind<"cow"> = {
   ...showsBase,
   type: "cow",
+  remembers: true,
   adjustable: ["reset"],
   children: ({ options }) => (options.overlay === null ? [options.base] : [options.base, options.overlay]),
   onlyReads: ({ options }) => [options.base],

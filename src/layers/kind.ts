@@ -67,6 +67,11 @@ export interface ContentFacts {
 
 export interface LayerKind<T extends LayerType> {
   readonly type: T;
+  /**
+   * Whether it relies on its children to hold what it has put there or seen there: tables, equal copies, a log. Then
+   * their bytes must not change under it. Left out: no.
+   */
+  readonly remembers?: true;
   /** Names of the layers that this one is made of, in order. */
   children(layer: LayerSpecOf<T>): readonly string[];
   /** Those of them that it never writes to, whatever is written to it; left out: none. */

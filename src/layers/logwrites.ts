@@ -53,6 +53,7 @@ function check(input: Input): Finding[] {
 export const logwrites: LayerKind<"logwrites"> = {
   ...showsBase,
   type: "logwrites",
+  remembers: true,
   adjustable: ["data", "record", "mark"],
   children: ({ options }) => [options.base, options.log],
   check,

@@ -42,6 +42,7 @@ function currentMembers({ layer, children }: Content, facts: ContentFacts): read
 /** mirror: every member holds the same bytes, and nothing else: no metadata on the members. */
 export const mirror: LayerKind<"mirror"> = {
   type: "mirror",
+  remembers: true,
   adjustable: [],
   children: (layer) => layer.options.members,
 

@@ -66,6 +66,7 @@ function bytesInUse({ layer: before }: Content, { layer: after }: Content): numb
 /** qcow2: a disk in an image of QEMU's format. */
 export const qcow2: LayerKind<"qcow2"> = {
   type: "qcow2",
+  remembers: true,
   adjustable: [],
   children: ({ options }) =>
     [options.base, options.backing, options.dataFile].filter((name) => name !== null),

@@ -56,6 +56,11 @@ export function kindOfType(type: string): LayerKind<LayerType> {
   return KINDS[type as LayerType] as LayerKind<LayerType>;
 }
 
+/** See LayerKind.remembers; of a type that this build does not know, nothing else can be assumed. */
+export function remembers(type: string): boolean {
+  return !Object.hasOwn(KINDS, type) || kindOfType(type).remembers === true;
+}
+
 /** Names of a type's params that may change while IO runs; none of a type that this build does not know. */
 export function adjustableParams(type: string): readonly string[] {
   return Object.hasOwn(KINDS, type) ? kindOfType(type).adjustable : [];

@@ -7,6 +7,8 @@
  *   GET    /v1/stacks/:name                    StatusItem
  *   GET    /v1/stacks/:name/description        Description: document and table
  *   GET    /v1/stacks/:name/wait?for=&timeoutMs=   StatusItem, when the condition holds
+ *   GET    /v1/stacks/:name/layers/:layer/snapshots    SnapshotList
+ *   POST   /v1/stacks/:name/layers/:layer/snapshots    SnapshotRequest → SnapshotReply
  *   POST   /v1/apply       ApplyRequest        lines of ChangeEvent
  *   POST   /v1/diff        DiffRequest         DiffReply
  *   DELETE /v1/stacks/:name?force=             lines of ChangeEvent

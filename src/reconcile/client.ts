@@ -23,6 +23,7 @@ import {
 import { buildId } from "./build-id.js";
 import { errorFromBody } from "./error-body.js";
 import { controllerSocket, type Paths, resolvePaths, stackFile, stacksDir } from "./paths.js";
+import type { SnapshotList, SnapshotReply, SnapshotRequest } from "./snapshot-schema.js";
 import { spawnController } from "./spawn-controller.js";
 import type { StatusItem, StatusList } from "./status-schema.js";
 
@@ -41,6 +42,11 @@ export interface OpenOptions {
 
 export interface RequestOptions {
   readonly signal?: AbortSignal;
+}
+
+interface SendOptions extends RequestOptions {
+  /** It must not be made twice: what it does once, it refuses the second time. */
+  readonly once?: boolean;
 }
 
 /**
@@ -104,7 +110,7 @@ export class ControllerClient {
   /**
    * @param socket path of the controller's socket; nothing is connected before the first request
    * @param start called when the controller has ended meanwhile, as it does after its last stack; then the request is
-   *   made once more: every request of ours may be
+   *   made once more: every request of ours may be, but for those that say otherwise
    */
   constructor(socket: string, start?: () => Promise<void>) {
     this.#socket = socket;
@@ -188,6 +194,25 @@ export class ControllerClient {
     );
   }
 
+  /** Of a layer of type qcow2. @throws StackError stack-unknown, unknown-layer, not-an-image */
+  snapshots(name: string, layer: string, options?: RequestOptions): Promise<SnapshotList> {
+    return this.#ask("GET", snapshotsUrl(name, layer), undefined, options);
+  }
+
+  /**
+   * Takes, applies or deletes a snapshot of a layer.
+   * @throws StackError snapshot-unknown, snapshot-exists and others; the message says so where it may have been done
+   *   nonetheless
+   */
+  changeSnapshots(
+    name: string,
+    layer: string,
+    request: SnapshotRequest,
+    options: RequestOptions = {},
+  ): Promise<SnapshotReply> {
+    return this.#ask("POST", snapshotsUrl(name, layer), request, { ...options, once: true });
+  }
+
   /** Ends the controller once changes under way are done, and waits for that; servers stay. */
   async stop(options?: RequestOptions): Promise<StopReply> {
     return this.#ask("POST", "/v1/stop", {}, options);
@@ -213,7 +238,7 @@ export class ControllerClient {
     );
   }
 
-  async #ask<T>(method: string, url: string, body: unknown, options?: RequestOptions): Promise<T> {
+  async #ask<T>(method: string, url: string, body: unknown, options?: SendOptions): Promise<T> {
     const response = await this.#open(method, url, body, options);
     if (!succeeded(response)) throw await failure(response);
     return JSON.parse(await textOf(response)) as T;
@@ -223,7 +248,7 @@ export class ControllerClient {
     method: string,
     url: string,
     body: unknown,
-    options: RequestOptions = {},
+    options: SendOptions = {},
   ): Promise<IncomingMessage> {
     try {
       const response = await this.#send(method, url, body, options);
@@ -232,6 +257,8 @@ export class ControllerClient {
     } catch (error) {
       const gone = error instanceof StackError && error.details.gone === true;
       if (!gone || this.#start === undefined) throw error;
+      // It may have read the request and have done what it says.
+      if (options.once === true && error.details.connected === true) throw error;
     }
     await this.#start();
     return this.#send(method, url, body, options);
@@ -259,10 +286,18 @@ export class ControllerClient {
   #unreachable(error: NodeJS.ErrnoException): Error {
     if (error.name === "AbortError") return error;
     const gone = GONE.has(error.code ?? "");
-    const what = gone
-      ? `no controller listens at ${this.#socket}`
-      : `the controller at ${this.#socket} does not answer`;
-    return new StackError("controller-unreachable", `${what}: ${error.message}`, { gone }, { cause: error });
+    const connected = error.syscall !== "connect";
+    const what = !gone
+      ? `the controller at ${this.#socket} does not answer`
+      : connected
+        ? `the controller at ${this.#socket} ended before it answered`
+        : `no controller listens at ${this.#socket}`;
+    return new StackError(
+      "controller-unreachable",
+      `${what}: ${error.message}`,
+      { gone, connected },
+      { cause: error },
+    );
   }
 }
 
@@ -274,6 +309,8 @@ const ENDING = 503;
 const GONE = new Set(["ENOENT", "ECONNREFUSED", "ECONNRESET", "EPIPE"]);
 
 const stackUrl = (name: string) => `/v1/stacks/${encodeURIComponent(name)}`;
+const snapshotsUrl = (name: string, layer: string) =>
+  `${stackUrl(name)}/layers/${encodeURIComponent(layer)}/snapshots`;
 const succeeded = (response: IncomingMessage) => (response.statusCode ?? 500) < 300;
 
 async function failure(response: IncomingMessage): Promise<StackError> {

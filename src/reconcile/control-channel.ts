@@ -11,6 +11,12 @@ interface Waiting {
   reject(error: Error): void;
 }
 
+/** Puts a question to a server. @throws StackError timeout, or io-error when the server ends before it answers */
+export type Ask = (
+  request: { readonly op: string; readonly [key: string]: unknown },
+  timeoutMs: number,
+) => Promise<unknown>;
+
 export class ControlChannel {
   readonly #socket: Socket;
   readonly #path: string;

@@ -18,6 +18,7 @@ import {
 } from "./api.js";
 import { bodyFromError } from "./error-body.js";
 import type { Logger } from "./logbook.js";
+import { SNAPSHOT_REQUEST, type SnapshotRequest } from "./snapshot-schema.js";
 import type { Stacks } from "./stacks.js";
 import { waitFor } from "./wait.js";
 
@@ -42,6 +43,12 @@ const NAME = {
   type: "object",
   required: ["name"],
   properties: { name: { type: "string", minLength: 1, maxLength: 63 } },
+};
+
+const LAYER = {
+  type: "object",
+  required: ["name", "layer"],
+  properties: { ...NAME.properties, layer: { type: "string", minLength: 1, maxLength: 255 } },
 };
 
 export function httpServer({ stacks, version, log, isEnding, end, onRequest }: HttpInput): FastifyInstance {
@@ -74,6 +81,14 @@ export function httpServer({ stacks, version, log, isEnding, end, onRequest }: H
     { schema: { params: NAME, querystring: WAIT_QUERY } },
     async ({ params, query }) => waitFor(stacks, params.name, query.for, query.timeoutMs),
   );
+  app.get<OfLayer>("/v1/stacks/:name/layers/:layer/snapshots", { schema: { params: LAYER } }, ({ params }) =>
+    stacks.snapshots(params.name, params.layer),
+  );
+  app.post<OfLayer & { Body: SnapshotRequest }>(
+    "/v1/stacks/:name/layers/:layer/snapshots",
+    { schema: { params: LAYER, body: SNAPSHOT_REQUEST } },
+    ({ params, body }) => stacks.changeSnapshots(params.name, params.layer, body),
+  );
   app.post<{ Body: DiffRequest }>("/v1/diff", { schema: { body: DIFF_REQUEST } }, async ({ body }) =>
     stacks.diff(body),
   );
@@ -95,6 +110,10 @@ export function httpServer({ stacks, version, log, isEnding, end, onRequest }: H
 
 interface Named {
   Params: { name: string };
+}
+
+interface OfLayer {
+  Params: { name: string; layer: string };
 }
 
 const TIMEOUT = { type: "integer", minimum: 1, maximum: MAX_TIMEOUT_MS };

@@ -6,6 +6,7 @@ import { StackError } from "../errors.js";
 import type { Observed } from "../plan/observed.js";
 import type { Plan } from "../plan/plan.js";
 import { Channels } from "./channels.js";
+import { type Ask, ControlChannel } from "./control-channel.js";
 import type { Driver } from "./driver.js";
 import { errorFromBody } from "./error-body.js";
 import type { PerformInput, Report, Target, World } from "./machines/contract.js";
@@ -16,6 +17,8 @@ import { observe, type StackView } from "./observe.js";
 import { deviceRunDir, type Paths } from "./paths.js";
 import { StackEffects } from "./stack-effects.js";
 import type { StackStore } from "./store.js";
+
+const CONNECT_MS = 1_000;
 
 export interface RunnerInput {
   readonly paths: Paths;
@@ -155,6 +158,21 @@ export class StackRunner extends EventEmitter<RunnerEvents> implements World {
     const channel = await this.#channels.to(deviceRunDir(this.#input.paths, this.#input.stack, device));
     if (channel === null) throw new StackError("server-died", `the server of "${device}" does not listen`);
     return channel.ask(request, 10_000);
+  }
+
+  /**
+   * Puts questions to one and the same server of a device: another one knows nothing of what came before.
+   * @throws StackError server-died when nobody listens
+   */
+  async converse<T>(device: string, use: (ask: Ask) => Promise<T>): Promise<T> {
+    const folder = deviceRunDir(this.#input.paths, this.#input.stack, device);
+    const channel = await ControlChannel.open(`${folder}/control.sock`, CONNECT_MS);
+    if (channel === null) throw new StackError("server-died", `the server of "${device}" does not listen`);
+    try {
+      return await use((request, timeoutMs) => channel.ask(request, timeoutMs));
+    } finally {
+      channel.close();
+    }
   }
 
   /** Removes what a settled stack has no use for. */

@@ -20,6 +20,8 @@ import { ensurePrivateFolder, logsDir, type Paths, stackStateDir, stacksDir } fr
 import { type Prepared, prepare, specOf } from "./prepare.js";
 import { readdDropped } from "./readd.js";
 import { rollBack } from "./rollback.js";
+import type { SnapshotList, SnapshotReply, SnapshotRequest } from "./snapshot-schema.js";
+import { changeSnapshots, listSnapshots } from "./snapshots.js";
 import { StackEntry } from "./stack-entry.js";
 import { blockedError, type StackRunner } from "./stack-runner.js";
 import type { StatusItem, StatusList } from "./status-schema.js";
@@ -27,6 +29,8 @@ import { StackStore, type StoredStack } from "./store.js";
 
 /** How long a stack may take to become ready, or to go, if nobody says otherwise. */
 const DEFAULT_TIMEOUT_MS = 120_000;
+/** How long a change of snapshots may take, if nobody says otherwise. */
+const SNAPSHOT_TIMEOUT_MS = 60_000;
 /** A client that has just gone is counted for a moment longer. */
 const LEAVING_MS = 1_000;
 
@@ -236,6 +240,17 @@ export class Stacks {
         runner.off("report", report);
       }
     });
+  }
+
+  /** @throws StackError stack-unknown, and listSnapshots()'s */
+  snapshots(name: string, layer: string): Promise<SnapshotList> {
+    return listSnapshots(this.#entry(name), layer);
+  }
+
+  /** Between changes of the stack. @throws StackError stack-unknown, and changeSnapshots()'s */
+  changeSnapshots(name: string, layer: string, request: SnapshotRequest): Promise<SnapshotReply> {
+    const end = performance.now() + (request.timeoutMs ?? SNAPSHOT_TIMEOUT_MS);
+    return this.#perStack.run(name, () => changeSnapshots(this.#entry(name), layer, request, end));
   }
 
   /** Waits until no change is under way, then stops watching; servers go on. */

@@ -54,6 +54,8 @@ describe("what is offered", () => {
     expect(await offered("image", "")).toEqual(["info", "check", "map"]);
     expect(await offered("image", "map", "")).toEqual(["demo/disk", "<any>"]);
     expect(await offered("image", "-U", "map", "x")).toEqual(["<any>"]);
+    expect(await offered("snapshot", "")).toEqual(["demo/disk"]);
+    expect(await offered("snapshot", "demo/disk", "a")).toEqual(["apply"]);
   });
 
   it("choices of arguments", async () => {

@@ -12,6 +12,7 @@ import {
   type ErrorReply,
 } from "../../src/reconcile/api.js";
 import { controllerSocket, hereAndNow, resolvePaths } from "../../src/reconcile/paths.js";
+import type { SnapshotList, SnapshotReply } from "../../src/reconcile/snapshot-schema.js";
 import type { StatusItem } from "../../src/reconcile/status-schema.js";
 
 export interface Asked {
@@ -28,6 +29,7 @@ export interface Script {
   /** Called when a change's events are said; the answer then stays open until the client leaves. */
   readonly hold?: () => void;
   readonly diff?: (asked: Asked) => DiffReply | ErrorReply;
+  readonly snapshots?: (asked: Asked) => SnapshotList | SnapshotReply | ErrorReply;
   readonly wait?: (asked: Asked) => StatusItem | ErrorReply;
 }
 
@@ -67,6 +69,8 @@ function answer(script: Script, asked: Asked, response: ServerResponse): void {
     answerJson(response, { pid: 4711 });
   } else if (url === "/v1/diff") {
     answerJson(response, script.diff?.(asked) ?? unknownStack("diff"));
+  } else if (sub === "layers") {
+    answerJson(response, script.snapshots?.(asked) ?? unknownStack(name));
   } else if (method === "GET" && sub === "wait") {
     answerJson(response, script.wait?.(asked) ?? item ?? unknownStack(name));
   } else if (method === "GET" && sub === "description") {

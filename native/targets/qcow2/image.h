@@ -90,7 +90,8 @@ class Image {
     Task<int> look_up(Executor &executor, uint64_t guest, us_qcow2_run &run);
 
     // Between the requests of all others: durable when it ends, or nothing of it is there. -EROFS and
-    // -EUCLEAN as a write; -EFBIG: beyond a limit of the format, as narrow refcounts are one; -ENOTSUP.
+    // -EUCLEAN as a write; -EFBIG: beyond a limit of the format, as narrow refcounts are one; -ENOTSUP;
+    // -ETIMEDOUT: withdrawn.
     std::vector<Snapshot> snapshots() {
         std::lock_guard lock(mutex_);
         return snapshots_.snapshots;
@@ -101,6 +102,8 @@ class Image {
     Task<int> snapshot_delete(Executor &executor, std::string which);
     // The disk is again what it was, and as large as it was. What had been there since is lost.
     Task<int> snapshot_apply(Executor &executor, std::string which);
+    // Any thread: those that still wait for the requests of others end, as changes that come wait for them.
+    void withdraw_waiting() { turns_.withdraw_whole(); }
     // Larger: what comes anew reads zeros. -ENOTSUP: smaller, or version 2 with snapshots, whose sizes need
     // not be in the image.
     Task<int> resize(Executor &executor, uint64_t size);

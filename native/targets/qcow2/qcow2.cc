@@ -142,6 +142,14 @@ Task<void> Qcow2::look(Executor &executor, uint64_t offset, uint64_t length,
     promise->set_value(std::move(extents));
 }
 
+json Qcow2::snapshots(const json &request) {
+    if (!image_)
+        return {{"error", {{"code", "snapshot-refused"}, {"message", "the layer is not being served"}}}};
+    if (!snapshots_)
+        snapshots_.emplace(*image_, config().size, config().read_only, context_.on_background_queue);
+    return snapshots_->answer(request);
+}
+
 json Qcow2::status() const {
     json status = {{"layer", config().name}};
     if (!image_) return status;
@@ -150,7 +158,7 @@ json Qcow2::status() const {
     status["clusterBytes"] = header.cluster_bytes();
     status["compression"] = header.compression == Compression::zstd ? "zstd" : "zlib";
     status["corrupt"] = image_->corrupt();
-    status["snapshots"] = header.nr_snapshots;
+    status["snapshots"] = image_->snapshots().size();
     return status;
 }
 

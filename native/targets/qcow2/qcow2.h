@@ -18,6 +18,7 @@
 #include "targets/qcow2/create.h"
 #include "targets/qcow2/image.h"
 #include "targets/qcow2/layer_media.h"
+#include "targets/qcow2/snapshot_verbs.h"
 
 namespace us {
 
@@ -32,6 +33,7 @@ class Qcow2 : public Format {
     std::string identity() const override { return "qcow2 on " + base_identity_; }
     Task<IoResult> execute(Executor &executor, LeafIo io, const Run &run) override;
     std::vector<FormatExtent> extents(uint64_t offset, uint64_t length) override;
+    nlohmann::json snapshots(const nlohmann::json &request) override;
     nlohmann::json status() const override;
 
   private:
@@ -67,6 +69,7 @@ class Qcow2 : public Format {
     std::unique_ptr<qcow2::LayerMedia> base_, backing_, data_;
     uint32_t data_child_ = 0;
     std::unique_ptr<qcow2::Image> image_;
+    std::optional<qcow2::SnapshotVerbs> snapshots_; // once it is served
 };
 
 } // namespace us

@@ -14,8 +14,8 @@ Task<int> Image::resize(Executor &executor, uint64_t size) {
     int error = 0;
     {
         Standstill standstill(*this);
-        co_await standstill.begin(executor, false);
-        error = co_await grow(executor, size);
+        error = co_await standstill.begin(executor, false);
+        if (error == 0) error = co_await grow(executor, size);
     }
     if (error == -EUCLEAN) co_await contradicted(executor);
     co_return error;

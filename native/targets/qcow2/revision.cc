@@ -6,9 +6,10 @@
 
 namespace us::qcow2 {
 
-Task<void> Standstill::begin(Executor &executor, bool shared) {
+Task<int> Standstill::begin(Executor &executor, bool shared) {
     turn_ = co_await image_.turns_.begin(executor, 0, UINT64_MAX, shared);
     begun_ = true;
+    co_return turn_->withdrawn ? -ETIMEDOUT : 0;
 }
 
 Standstill::~Standstill() {

@@ -30,7 +30,8 @@ class Standstill {
     Standstill &operator=(const Standstill &) = delete;
     ~Standstill();
 
-    Task<void> begin(Executor &executor, bool shared);
+    // 0, or -ETIMEDOUT when it was withdrawn before it began.
+    Task<int> begin(Executor &executor, bool shared);
 
   private:
     Image &image_;

@@ -8,8 +8,8 @@ Task<int> Image::snapshot_apply(Executor &executor, std::string which) {
     int error = 0;
     {
         Standstill standstill(*this);
-        co_await standstill.begin(executor, false);
-        error = co_await return_to_snapshot(executor, which);
+        error = co_await standstill.begin(executor, false);
+        if (error == 0) error = co_await return_to_snapshot(executor, which);
     }
     if (error == -EUCLEAN) co_await contradicted(executor);
     co_return error;

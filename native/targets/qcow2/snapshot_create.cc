@@ -30,8 +30,8 @@ Task<int> Image::snapshot_create(Executor &executor, SnapshotRequest request) {
     int error = 0;
     {
         Standstill standstill(*this);
-        co_await standstill.begin(executor, true);
-        error = co_await take_snapshot(executor, request);
+        error = co_await standstill.begin(executor, true);
+        if (error == 0) error = co_await take_snapshot(executor, request);
     }
     if (error == -EUCLEAN) co_await contradicted(executor);
     co_return error;

@@ -8,8 +8,8 @@ Task<int> Image::snapshot_delete(Executor &executor, std::string which) {
     int error = 0;
     {
         Standstill standstill(*this);
-        co_await standstill.begin(executor, true);
-        error = co_await drop_snapshot(executor, which);
+        error = co_await standstill.begin(executor, true);
+        if (error == 0) error = co_await drop_snapshot(executor, which);
     }
     if (error == -EUCLEAN) co_await contradicted(executor);
     co_return error;

@@ -124,6 +124,14 @@ std::vector<std::byte> encode_snapshots(const std::vector<Snapshot> &snapshots) 
     return table;
 }
 
+// The third word of the extra data.
+std::optional<uint64_t> icount_of(const Snapshot &snapshot) {
+    if (snapshot.extra.size() < 24) return {};
+    auto count = load<uint64_t>(snapshot.extra.data() + 16);
+    if (count == UINT64_MAX) return {};
+    return count;
+}
+
 int find_snapshot(const std::vector<Snapshot> &snapshots, std::string_view which, size_t &index) {
     size_t found = 0;
     for (size_t i = 0; i < snapshots.size(); i++) {

@@ -49,6 +49,9 @@ bool parse_snapshots(std::span<const std::byte> bytes, const Header &header, Sna
 // As they stand in a table, each with the size of its disk.
 std::vector<std::byte> encode_snapshots(const std::vector<Snapshot> &snapshots);
 
+// Of the instructions that the guest had run, where its execution was recorded.
+std::optional<uint64_t> icount_of(const Snapshot &snapshot);
+
 // By its id or its tag, of which a snapshot may have what is another one's id: 0 and its index, -ENOENT, or
 // -ENOTUNIQ where more than one is meant.
 int find_snapshot(const std::vector<Snapshot> &snapshots, std::string_view which, size_t &index);

@@ -15,6 +15,7 @@ class Turns {
     struct Turn {
         uint64_t start = 0, end = 0; // clusters
         bool shared = false, begun = false;
+        bool withdrawn = false; // somebody would not wait for it
         Executor *executor = nullptr;
         std::coroutine_handle<> waiter{};
     };
@@ -37,12 +38,13 @@ class Turns {
         Ticket await_resume() const noexcept { return ticket; }
     };
     Begin begin(Executor &executor, uint64_t start, uint64_t end, bool shared) {
-        return {*this, {start, end, shared, false, &executor, {}}};
+        return {*this, {start, end, shared, false, false, &executor, {}}};
     }
 
     void end(Ticket ticket) {
         std::lock_guard lock(mutex_);
         Turn ended = *ticket;
+        ended.withdrawn = false; // who came after it has waited for it
         for (Ticket next = turns_.erase(ticket); next != turns_.end(); ++next) {
             if (next->begun || !collide(ended, *next) || !may_begin(next)) continue;
             next->begun = true;
@@ -50,8 +52,20 @@ class Turns {
         }
     }
 
+    // Any thread: turns on all clusters that have not begun do so at once, and find themselves withdrawn: all
+    // they may do is end.
+    void withdraw_whole() {
+        std::lock_guard lock(mutex_);
+        for (Turn &turn : turns_) {
+            if (turn.begun || turn.start != 0 || turn.end != UINT64_MAX) continue;
+            turn.begun = turn.withdrawn = true;
+            turn.executor->resume_later(turn.waiter);
+        }
+    }
+
   private:
     static bool collide(const Turn &a, const Turn &b) {
+        if (a.withdrawn || b.withdrawn) return false;
         return a.start < b.end && b.start < a.end && !(a.shared && b.shared);
     }
     bool may_begin(Ticket ticket) {

@@ -12,6 +12,7 @@ import type { TableLayer } from "../../compile/table.js";
 import { StackError } from "../../errors.js";
 import type { Description } from "../../reconcile/api.js";
 import { openController } from "../../reconcile/client.js";
+import { layerOf } from "./layer-name.js";
 
 export interface ImageTarget {
   /** As it was given, or absolute for a layer's. */
@@ -21,7 +22,6 @@ export interface ImageTarget {
 }
 
 const ALWAYS_PATH = /^\.{0,2}\//;
-const LAYER = /^([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\/([a-z0-9][a-z0-9.-]*)$/;
 
 async function describe(word: string, stack: string, signal: AbortSignal): Promise<Description> {
   try {
@@ -59,10 +59,9 @@ function findLayer(stack: string, name: string, { table }: Description): [TableL
 
 /** @throws StackError stack-unknown, unknown-layer, not-an-image */
 export async function findImage(word: string, signal: AbortSignal): Promise<ImageTarget> {
-  const [, stack, name] = LAYER.exec(word) ?? [];
-  if (stack === undefined || name === undefined || ALWAYS_PATH.test(word) || existsSync(word)) {
-    return { path: word, name: word };
-  }
+  const layer = layerOf(word);
+  if (layer === null || ALWAYS_PATH.test(word) || existsSync(word)) return { path: word, name: word };
+  const { stack, name } = layer;
   const description = await describe(word, stack, signal);
   const [, base] = findLayer(stack, name, description);
   const { path } = base.params;

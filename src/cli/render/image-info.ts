@@ -1,11 +1,12 @@
 /** What `image info` shows: in qemu-img's own names where it means the same, so that scripts carry over. Pure. */
 
 import { dirname, isAbsolute, join } from "node:path";
-import type { ImageBitmap, ImageDetails, ImageSnapshot, Qcow2Header } from "../../native.js";
+import type { ImageBitmap, ImageDetails, Qcow2Header } from "../../native.js";
 import { renderTable } from "../common/table.js";
 import type { Colors } from "../common/terminal.js";
 import { bytesText } from "./amounts.js";
 import { clean } from "./clean.js";
+import { renderSnapshots, snapshotValue } from "./snapshots.js";
 
 /** Everything that is known of an image. */
 export interface ImageFacts {
@@ -24,20 +25,6 @@ const PROTOCOL = /^[^/]*:/;
 function fullName(path: string, name: string): string | null {
   if (PROTOCOL.test(name)) return null;
   return isAbsolute(name) ? name : join(dirname(path), name);
-}
-
-function snapshotValue(snapshot: ImageSnapshot) {
-  return {
-    id: snapshot.id,
-    name: snapshot.name,
-    "vm-state-size": snapshot.vmStateBytes,
-    "date-sec": snapshot.seconds,
-    "date-nsec": snapshot.nanoseconds,
-    "vm-clock-sec": snapshot.guestSeconds,
-    "vm-clock-nsec": snapshot.guestNanoseconds,
-    ...(snapshot.icount === null ? {} : { icount: snapshot.icount }),
-    "virtual-size": snapshot.sizeBytes,
-  };
 }
 
 function flagsOf({ inUse, auto }: ImageBitmap): string[] {
@@ -97,18 +84,6 @@ export function infoValue({ path, header, inUse, fileBytes, diskBytes, details }
 
 const yes = (is: boolean): string => (is ? "yes" : "no");
 const exactly = (bytes: number): string => `${bytesText(bytes)} (${bytes} bytes)`;
-const two = (count: number): string => String(count).padStart(2, "0");
-
-/** hh:mm:ss.mmm, as much as there is of hours. */
-function clockText({ guestSeconds, guestNanoseconds }: ImageSnapshot): string {
-  const minutes = Math.floor(guestSeconds / 60);
-  const milliseconds = String(Math.floor(guestNanoseconds / 1e6)).padStart(3, "0");
-  return `${two(Math.floor(minutes / 60))}:${two(minutes % 60)}:${two(guestSeconds % 60)}.${milliseconds}`;
-}
-
-const dateText = ({ seconds }: ImageSnapshot): string =>
-  new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
-
 function backingText({ path, header: { backing } }: ImageFacts): string[][] {
   if (backing === null) return [];
   const full = fullName(path, backing.name);
@@ -140,15 +115,7 @@ function countsText({ header, details }: ImageFacts): string[][] {
 
 function snapshotTable({ snapshots }: ImageDetails, colors: Colors): string {
   if (snapshots.length === 0) return "";
-  const rows = snapshots.map((snapshot) => [
-    clean(snapshot.id),
-    clean(snapshot.name),
-    bytesText(snapshot.sizeBytes),
-    bytesText(snapshot.vmStateBytes),
-    dateText(snapshot),
-    clockText(snapshot),
-  ]);
-  return `\n${renderTable(["SNAPSHOT", "TAG", "SIZE", "VM STATE", "DATE", "VM CLOCK"], rows, colors)}`;
+  return `\n${renderSnapshots(snapshots, colors)}`;
 }
 
 function bitmapTable({ bitmaps }: ImageDetails, colors: Colors): string {
