@@ -20,13 +20,13 @@ constexpr uint32_t QUEUES = 2, DEPTH = 16;
 
 // What a server leaves behind; busy: killed with a write in flight.
 void leave(const TempDir &dir, bool busy = false, const std::string &boot = "boot-1") {
-    LiveFile file(dir.path(), boot, HASH, QUEUES, DEPTH);
+    LiveFile file(dir.path(), boot, HASH, QUEUES, DEPTH, 0);
     if (busy) file.inflight().publish(file.request_slot(1, 3), 0, US_OP_WRITE, 4096, 4096);
     file.commit();
 }
 
 Predecessor found(const TempDir &dir, uint64_t hash = HASH, uint32_t queues = QUEUES) {
-    return LiveFile(dir.path(), "boot-1", hash, queues, DEPTH).predecessor();
+    return LiveFile(dir.path(), "boot-1", hash, queues, DEPTH, 0).predecessor();
 }
 
 std::string whole(const TempDir &dir) {
@@ -45,7 +45,7 @@ TEST(live_file_of_the_same_table_is_gone_on_with) {
     CHECK(found(dir) == Predecessor::unknown);
     CHECK(found(dir) == Predecessor::unknown); // the one before was never committed
     leave(dir, true);
-    LiveFile next(dir.path(), "boot-1", HASH, QUEUES, DEPTH);
+    LiveFile next(dir.path(), "boot-1", HASH, QUEUES, DEPTH, 0);
     CHECK(next.predecessor() == Predecessor::same);
     CHECK_EQ(next.inflight().busy().size(), 1u);
     CHECK_EQ(next.inflight().slot(next.request_slot(1, 3)).offset, 4096u);

@@ -94,7 +94,7 @@ Served::Served(const json &config, uint32_t nr_queues, uint32_t depth,
             options.index = i;
             options.depth = depth;
             us::Queue queue(*graph_, options);
-            if (i == 0) graph_->settle(queue);
+            if (i == 0) graph_->make_ready(queue);
             ready.set_value(&queue);
             queue.run();
         });

@@ -202,7 +202,7 @@ void kill_and_settle(const std::string &frontend) {
             settled += !graph.impl().live_file->inflight().busy().empty();
             us::QueueOptions options;
             us::Queue queue(graph, options);
-            graph.settle(queue);
+            graph.make_ready(queue);
             CHECK(all_in_sync(graph.status()["mirrors"]));
         }
         check_nested_equal(dir, *ledger, true);
