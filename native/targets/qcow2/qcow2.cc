@@ -143,7 +143,7 @@ Task<void> Qcow2::look(Executor &executor, uint64_t offset, uint64_t length,
 }
 
 json Qcow2::snapshots(const json &request) {
-    if (!image_)
+    if (!opened_.load(std::memory_order_acquire))
         return {{"error", {{"code", "snapshot-refused"}, {"message", "the layer is not being served"}}}};
     if (!snapshots_)
         snapshots_.emplace(*image_, config().size, config().read_only, context_.on_background_queue);
@@ -152,7 +152,7 @@ json Qcow2::snapshots(const json &request) {
 
 json Qcow2::status() const {
     json status = {{"layer", config().name}};
-    if (!image_) return status;
+    if (!opened_.load(std::memory_order_acquire)) return status;
     const Header &header = image_->header();
     status["version"] = header.version;
     status["clusterBytes"] = header.cluster_bytes();

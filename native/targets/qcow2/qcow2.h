@@ -10,6 +10,7 @@
 //     state directory   qcow2-LAYER.json    whether it was made, ended in order, and may have leaks
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -69,6 +70,8 @@ class Qcow2 : public Format {
     std::unique_ptr<qcow2::LayerMedia> base_, backing_, data_;
     uint32_t data_child_ = 0;
     std::unique_ptr<qcow2::Image> image_;
+    // image_ is there, and stays: the control socket asks before.
+    std::atomic<bool> opened_{false};
     std::optional<qcow2::SnapshotVerbs> snapshots_; // once it is served
 };
 

@@ -55,6 +55,7 @@ Task<Qcow2::Trouble> Qcow2::open(Executor &executor) {
     if (data_child_ != 0) data_ = std::make_unique<LayerMedia>(place_of(data_child_));
     Trouble trouble = co_await open_media(executor);
     if (trouble) image_.reset();
+    opened_.store(!trouble, std::memory_order_release);
     co_return trouble;
 }
 
