@@ -24,6 +24,7 @@ const JOBS: readonly Job[] = [
 /** The kernel's device that does the same. */
 const PEERS: Partial<Record<StackName, KernelName>> = {
   null: "null-blk",
+  ram: "brd",
   block: "loop",
   stripe: "dm-stripe",
   mirror: "md-raid1",
@@ -33,6 +34,9 @@ const PEERS: Partial<Record<StackName, KernelName>> = {
 const ENTERS_GOAL = 0.001;
 /** A fused stack of three layers against one, by engine. */
 const FUSED_GOAL: Record<Engine, number> = { native: 1.15, "uring-bpf": 1.1 };
+
+/** A request for a cluster whose place is known, against the same on the disk below the image. */
+const MAPPED_GOAL = 1.15;
 
 /** An instrument that lets everything pass, against nothing in its place. */
 const PASS_GOAL = 1.03;
@@ -86,6 +90,9 @@ export async function benchInstructions(
           FUSED_GOAL[engine],
         ),
       ),
+    ),
+    ...ENGINES.flatMap((engine) =>
+      JOBS.map((job) => row(of("qcow2", engine), job, of("qcow2", engine), of("ram", engine), MAPPED_GOAL)),
     ),
     ...INSTRUMENTED.flatMap(({ stack, without }) =>
       ENGINES.flatMap((engine) =>

@@ -52,6 +52,10 @@ const under = <B extends Base>(name: B, base: object) =>
     OVER[name].map((passing) => [`${name}-${passing}`, [{ top: PASSING[passing](base) }]]),
   ) as unknown as Record<`${B}-${(typeof OVER)[B][number]}`, readonly object[]>;
 
+/** A disk that keeps what is written to it, and an image on it that is made anew. */
+const RAM = block("/dev/ram0");
+const IMAGE = { qcow2: { base: RAM, size: "1GiB", create: "always", overwrite: true } };
+
 /** Layers of each server, bottom up; the exported layer is called top. A server's device is /dev/ublkb and its place. */
 export const STACKS = {
   null: [{ top: { null: { size: "1GiB" } } }],
@@ -79,6 +83,8 @@ export const STACKS = {
     { top: { linear: { members: [block("/dev/ublkb0")] } } },
     { top: { linear: { members: [block("/dev/ublkb1")] } } },
   ],
+  ram: [{ top: RAM }],
+  qcow2: [{ top: IMAGE }],
   ...under("null", { null: { size: "1GiB" } }),
   ...under("block", block("/dev/nullb0")),
 } as const satisfies Record<string, readonly object[]>;
@@ -90,7 +96,7 @@ export const INSTRUMENTED = (Object.keys(OVER) as Base[]).flatMap((without) =>
 );
 
 /** Devices of the kernel for the same jobs, by what measure.sh calls them. */
-export type KernelName = "null-blk" | "loop" | "dm-stripe" | "md-raid1";
+export type KernelName = "null-blk" | "brd" | "loop" | "dm-stripe" | "md-raid1";
 
 /** config.json of each server of a stack, bottom up; `name` is the contender's, as measure.sh knows it. */
 export function serverConfigs(

@@ -15,6 +15,7 @@ server=$here/../../native/build/Release/ublk-stack-server
 pause() { read -rt 0.02 <> <(:) || true; }
 
 up_null-blk() { dev=/dev/nullb0; }
+up_brd() { dev=/dev/ram0; }
 up_loop() { dev=$(losetup --direct-io=on --find --show /dev/nullb0); }
 down_loop() { losetup -d "$dev"; }
 up_dm-stripe() {
@@ -67,6 +68,12 @@ await_sync() {
     until grep -q 'in sync' /run/bench/"$name"/*/log; do pause; done
 }
 
+# So that every cluster has its place.
+fill_image() {
+    [[ $name == qcow2-* ]] || return 0
+    dd if=/dev/zero of="$dev" bs=1M count=512 oflag=direct status=none
+}
+
 # Sums over the servers of the contender: io_uring_enter calls, requests, ticks of processor time.
 totals() {
     [[ $kind == ours ]] || { echo 0 0 0; return; }
@@ -107,6 +114,7 @@ run_jobs() {
 }
 
 modprobe null_blk nr_devices=4 gb=2 queue_mode=2 irqmode=0 submit_queues=1 hw_queue_depth=128 memory_backed=0
+modprobe brd rd_nr=1 rd_size=$((2 << 20))
 modprobe loop
 modprobe dm_mod
 modprobe raid1
@@ -114,7 +122,7 @@ for scheduler in /sys/block/nullb*/queue/scheduler; do echo none >"$scheduler"; 
 
 for ((round = 0; round < rounds; round++)); do
     while read -r kind name; do
-        if [[ $kind == ours ]]; then up_ours && await_sync; else "up_$name"; fi
+        if [[ $kind == ours ]]; then up_ours && await_sync && fill_image; else "up_$name"; fi
         run_jobs
         if [[ $kind == ours ]]; then
             down_ours
