@@ -18,8 +18,9 @@
 
 #include "step.h"
 
-#define US_FORMAT_PLACE 0    /* param: first | bits << 32 */
-#define US_FORMAT_CHILDREN 1 /* param: the child with the units | number of children that a flush is for << 8 */
+#define US_FORMAT_PLACE 0 /* param: first | bits << 32 */
+#define US_FORMAT_CHILDREN                                                                                   \
+    1 /* param: the child with the units | number of children that a flush is for << 8 */
 
 #define US_FORMAT_BELOW 1 /* the child that is read where the image has nothing of its own */
 

@@ -1,8 +1,10 @@
 // What a format tells the mapping core of the places of its units, so that requests for them need no handler
-// (core/format.h). A unit's word is acted upon by requests that are under way, by any queue and in the kernel:
+// (core/format.h). A unit's word is acted upon by requests that are under way, by any queue and in the
+// kernel:
 //
 //     put()            under the unit's turn, and of what was looked up since generation() was asked
-//     take_back()      before the unit's entry changes. What was given up by that is free once those that were
+//     take_back()      before the unit's entry changes. What was given up by that is free once those that
+//     were
 //                      in flight then have passed()
 //     close(), open()  around what changes entries without their turns, or forbids to write where a unit lies
 //     grace()          nobody acts any more on what was taken back, or closed, before it

@@ -4,8 +4,8 @@
 //     an entry changes     hidden before, shown after
 //     a standstill         the map is closed, and empty when it opens again: revision.h
 //
-// A cluster that is shown as OWN is written in place by anybody at any time. So whoever copies one has to still
-// it before.
+// A cluster that is shown as OWN is written in place by anybody at any time. So whoever copies one has to
+// still it before.
 #include "targets/qcow2/image.h"
 
 namespace us::qcow2 {
