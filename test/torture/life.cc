@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cinttypes>
-#include <system_error>
 
 #include "core/map.h"
 #include "engine/graph_impl.h"
@@ -90,8 +89,10 @@ bool Life::open() {
             graph_->make_ready(*queues_[0].queue);
             kernel_.blocking = false;
         }
-    } catch (const std::system_error &error) {
-        if (kernel_.injected == 0) fail("it cannot be settled: %s", error.what());
+    } catch (const us::ConfigError &error) {
+        // The worker ends with it, and its parent starts another one.
+        STEP("  not ready: %s", error.what());
+        if (!missing && kernel_.injected == 0) fail("it cannot be made ready: %s", error.what());
         queues_.clear();
         graph_.reset();
         return false;
