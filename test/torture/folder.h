@@ -27,6 +27,8 @@ class Inode {
     std::byte *data() { return data_; }
     size_t size() const { return size_; }
     void resize(size_t bytes);
+    // Up to this length the data stay where they are.
+    void reserve(size_t bytes);
     void append(const void *bytes, size_t length);
 
     bool synced = false;

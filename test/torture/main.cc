@@ -27,6 +27,7 @@ constexpr const char *USAGE =
     "  --case N      one case alone, with its steps when it fails\n"
     "  --skip A,B    without these client requests\n"
     "  --mutant M    with a planted bug, which must be found\n"
+    "  --leave DIR   leaves images there, as a power cut or a kill has left them: the first 100\n"
     "\n"
     "Exit 0: nothing found. 1: a promise was broken; seed and steps are printed. 2: bad usage.\n";
 
@@ -166,7 +167,8 @@ void read_options(int argc, char **argv) {
     const option names[] = {
         {"seed", 1, nullptr, 's'},  {"minutes", 1, nullptr, 'm'}, {"states", 1, nullptr, 'n'},
         {"layer", 1, nullptr, 'l'}, {"mutant", 1, nullptr, 'x'},  {"case", 1, nullptr, 'c'},
-        {"skip", 1, nullptr, 'k'},  {"help", 0, nullptr, 'h'},    {}};
+        {"skip", 1, nullptr, 'k'},  {"leave", 1, nullptr, 'i'},   {"help", 0, nullptr, 'h'},
+        {}};
     options.seed = static_cast<uint64_t>(time(nullptr));
     auto number = [](const char *text) {
         char *end;
@@ -199,6 +201,9 @@ void read_options(int argc, char **argv) {
             break;
         case 'k':
             options.skip = optarg;
+            break;
+        case 'i':
+            leaving() = {optarg, 100};
             break;
         case 'h':
             printf("%s", USAGE);
