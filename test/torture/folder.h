@@ -18,7 +18,8 @@ class Inode {
   public:
     Inode() = default;
     Inode(const Inode &other) : synced(other.synced) {
-        resize(other.size_);
+        reserve(other.size_);
+        size_ = other.size_;
         if (size_) memcpy(data_, other.data_, size_);
     }
     Inode &operator=(const Inode &) = delete;

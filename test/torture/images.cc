@@ -15,6 +15,12 @@
 using namespace us::qcow2;
 using us::finished;
 
+namespace {
+
+constexpr uint64_t LARGEST_CLUSTER = 16384; // of the stacks
+
+} // namespace
+
 Leaving &leaving() {
     static Leaving one;
     return one;
@@ -24,7 +30,7 @@ ImageView::ImageView(std::string name, SectorList sectors, uint64_t length, Inod
     : name_(std::move(name)), sectors_(std::move(sectors)), length_(length) {
     if (length_ < SECTOR || sectors_[0] == 0) return;
     if (kept) take_over(*kept);
-    std::vector<std::byte> head(std::min<uint64_t>(length_, HEADER_READ_BYTES));
+    std::vector<std::byte> head(std::min(length_, LARGEST_CLUSTER));
     finished(read(0, head));
     if (auto refusal = parse_header(head, length_, header_))
         fail("image \"%s\" has no header: %s", name_.c_str(), refusal->text.c_str());

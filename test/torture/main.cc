@@ -1,5 +1,6 @@
 // torture: tries crash states of the data plane's layers over a simulated machine, thousands a second.
 #include <getopt.h>
+#include <malloc.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -56,11 +57,23 @@ std::vector<const Stack *> wanted_stacks() {
     return wanted;
 }
 
-Mutant wanted_mutant() {
-    for (const auto &[mutant, name] : mutants())
-        if (name == options.mutant) return mutant;
+// Mutants of the data plane's own code are programs of their own: torture-NAME.
+void become_mutant(char **argv) {
+    char self[4096];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    std::string path(self, length > 0 ? static_cast<size_t>(length) : 0);
+    std::string folder = path.substr(0, path.rfind('/') + 1), mutated = folder + "torture-" + options.mutant;
+    if (path == mutated) return;
+    execv(mutated.c_str(), argv);
     fprintf(stderr, "torture: there is no mutant \"%s\"\n", options.mutant.c_str());
     exit(2);
+}
+
+Mutant wanted_mutant(char **argv = nullptr) {
+    for (const auto &[mutant, name] : mutants())
+        if (name == options.mutant) return mutant;
+    if (argv) become_mutant(argv);
+    return Mutant::none;
 }
 
 uint64_t run_case(const std::vector<const Stack *> &from, uint64_t number, std::vector<bool> skipped = {}) {
@@ -263,12 +276,15 @@ const std::vector<std::pair<Mutant, std::string>> &mutants() {
 }
 
 int main(int argc, char **argv) {
+    // What one crash state gives back, the next one takes: not by way of the kernel.
+    mallopt(M_MMAP_THRESHOLD, 1 << 26);
+    mallopt(M_TRIM_THRESHOLD, 1 << 28);
     read_options(argc, argv);
     std::vector<const Stack *> from = wanted_stacks();
     if (from.empty()) {
         fprintf(stderr, "torture: no stack of layer \"%s\"\n", options.layer.c_str());
         return 2;
     }
-    wanted_mutant();
+    wanted_mutant(argv);
     return options.only == UINT64_MAX ? run_many(from) : run_one(from);
 }

@@ -105,7 +105,7 @@ json image(uint64_t cluster_bytes, json more = json::object()) {
 }
 
 void add_images(std::vector<Stack> &all) {
-    constexpr uint64_t DISK = 96 * 512, ROOM = 4 * DISK;
+    constexpr uint64_t DISK = 96 * 512, ROOM = 6 * DISK;
     auto add = [&](const char *name) -> Builder { return {"qcow2", name}; };
     all.push_back(add("image of clusters of 512").layer("qcow2", DISK, {1}, image(512)).file(ROOM).done());
     all.push_back(add("image of clusters of 1 KiB on a file that grows")
@@ -123,13 +123,15 @@ void add_images(std::vector<Stack> &all) {
                       .backing_file(DISK - 5 * SECTOR)
                       .done());
     all.push_back(add("image with subclusters")
-                      .layer("qcow2", 2 * DISK, {1}, image(16384, {{"extendedL2", true}}))
+                      .layer("qcow2", DISK, {1}, image(16384, {{"extendedL2", true}}))
                       .growing_file(10 * DISK)
+                      .narrow()
                       .done());
     all.push_back(add("image with subclusters above a backing file")
-                      .layer("qcow2", 2 * DISK, {1, 2}, image(16384, {{"extendedL2", true}, {"backing", true}}))
+                      .layer("qcow2", DISK, {1, 2}, image(16384, {{"extendedL2", true}, {"backing", true}}))
                       .file(10 * DISK)
-                      .backing_file(DISK)
+                      .backing_file(DISK / 2)
+                      .narrow()
                       .done());
     all.push_back(add("image with a data file")
                       .layer("qcow2", DISK, {1, 2}, image(1024, {{"dataFile", true}}))
