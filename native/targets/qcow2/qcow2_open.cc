@@ -242,6 +242,10 @@ Task<Qcow2::Trouble> Qcow2::open_image(Executor &executor, Header header) {
     }
     if (int error = co_await image_->load()) co_return failed("reading its tables", error);
     if (!writes) co_return Trouble{};
+    // A predecessor may have been killed between the header that we see and its flush.
+    if (!unfinished_.empty()) {
+        if (int error = co_await base_->flush()) co_return failed("making an image", error);
+    }
     if (int error = record(true)) co_return failed("writing its state", error);
     if (int error = co_await image_->begin_writing()) co_return failed("beginning to write", error);
     Trouble stays = co_await grow(executor);
