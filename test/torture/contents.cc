@@ -25,8 +25,7 @@ SectorList Contents::of(uint32_t layer, bool compare) {
 SectorList Contents::of_leaf(uint32_t layer) const {
     SectorList sectors(graph_.table().layers[layer].size / SECTOR);
     for (const Disk &disk : kernel_.world.disks)
-        if (disk.name == graph_.name(layer))
-            std::copy_n(disk.cache.begin(), sectors.size(), sectors.begin());
+        if (disk.name == graph_.name(layer)) std::copy_n(disk.cache.begin(), sectors.size(), sectors.begin());
     return sectors;
 }
 
@@ -85,17 +84,20 @@ SectorList Contents::of_image(uint32_t layer, bool compare) {
     return view.disk(has_data ? &data : nullptr, backing);
 }
 
-void Contents::check_images() {
+bool Contents::check_images(bool leaks) {
+    bool all_on_disk = true;
     for (uint32_t i = graph_.table().nr_layers; i-- > 0;) {
         if (!is_image(i) || !graph_.impl().trouble_of(i).empty()) continue;
         SectorList base = of(child(i, 0), false);
         if (base.empty()) continue;
         ImageView on_disk = view_of(i, base, false);
         if (!on_disk.is_there()) continue;
-        on_disk.check();
+        ImageView with_kept = view_of(i, std::move(base), true);
+        on_disk.check(leaks || with_kept.nr_kept() != 0);
         on_disk.check_snapshots(kernel_.world.snapshots);
         on_disk.leave();
-        ImageView with_kept = view_of(i, std::move(base), true);
         with_kept.check();
+        all_on_disk &= with_kept.nr_kept() == 0;
     }
+    return all_on_disk;
 }

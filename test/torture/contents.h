@@ -14,8 +14,9 @@ class Contents {
 
     // All members of a mirror that may be read hold the same, or fail().
     void check_members() { of(0, true); }
-    // Every image is consistent, or fail().
-    void check_images();
+    // Every image is consistent, or fail(). leaks: whether they are allowed where no tables are in memory
+    // alone. False when there are such tables.
+    bool check_images(bool leaks = true);
 
   private:
     // Sector by sector. Empty: it cannot be read, or there is no image yet. compare: members of mirrors.

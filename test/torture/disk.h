@@ -58,5 +58,5 @@ class Disk {
     void keep(uint64_t sector, Content content);
 
     uint64_t length_, durable_length_; // bytes
-    std::vector<Written> unflushed; // in the order of writing
+    std::vector<Written> unflushed;    // in the order of writing
 };

@@ -52,20 +52,20 @@ void ImageView::take_over(Inode &kept) {
         SliceStore::Kept slice;
         memcpy(&slice, kept.data() + PAGE + i * sizeof slice, sizeof slice);
         if (!slice.used || slice.changes == slice.written) continue;
+        nr_kept_++;
         const std::byte *data = kept.data() + PAGE + table_bytes + i * slice_bytes;
         for (uint64_t at = 0; at < slice_bytes; at += SECTOR)
             sectors_[(slice.offset + at) / SECTOR] = Sectors::instance().number(data + at);
     }
-    kept_ = true;
 }
 
-void ImageView::check() {
+void ImageView::check(bool leaks) {
     if (header_.has(INCOMPATIBLE_DIRTY)) return; // says itself that its refcounts are to be counted anew
     if (header_.has(INCOMPATIBLE_CORRUPT)) fail("image \"%s\" is marked as corrupt", name_.c_str());
     CheckReport report = finished(us::qcow2::check(*this, header_));
     for (const Finding &finding : report.findings)
-        if (finding.corruption)
-            fail("image \"%s\"%s: %s", name_.c_str(), kept_ ? ", with what a server has left" : "",
+        if (finding.corruption || !leaks)
+            fail("image \"%s\"%s: %s", name_.c_str(), nr_kept_ ? ", with what a server has left" : "",
                  finding.text.c_str());
 }
 
@@ -114,8 +114,8 @@ us::Task<int> ImageView::read(uint64_t offset, std::span<std::byte> into) {
     for (uint64_t done = 0; done < into.size();) {
         uint64_t sector = (offset + done) / SECTOR, at = (offset + done) % SECTOR;
         uint64_t n = std::min<uint64_t>(SECTOR - at, into.size() - done);
-        memcpy(into.data() + done, Sectors::instance().bytes(sector < sectors_.size() ? sectors_[sector] : 0) + at,
-               n);
+        memcpy(into.data() + done,
+               Sectors::instance().bytes(sector < sectors_.size() ? sectors_[sector] : 0) + at, n);
         done += n;
     }
     co_return 0;

@@ -24,10 +24,14 @@ class ImageView : public us::qcow2::Media {
     ImageView(std::string name, SectorList sectors, uint64_t length, Inode *kept);
 
     bool is_there() const { return there_; } // before it is made there is none
-    void check();
+    uint64_t nr_kept() const { return nr_kept_; }
+    // leaks: whether they are allowed.
+    void check(bool leaks = true);
     void check_snapshots(Snapshots &seen);
     // What it shows. data: of the external data file, if it has one. backing: zeros behind its end.
-    SectorList disk(const SectorList *data, const SectorList &backing) { return disk(header_, data, backing); }
+    SectorList disk(const SectorList *data, const SectorList &backing) {
+        return disk(header_, data, backing);
+    }
     // In the folder for others to look at, as long as that has not had enough.
     void leave() const;
 
@@ -43,7 +47,8 @@ class ImageView : public us::qcow2::Media {
     std::string name_;
     SectorList sectors_;
     uint64_t length_;
-    bool there_ = false, kept_ = false;
+    bool there_ = false;
+    uint64_t nr_kept_ = 0; // slices that only the run directory has
     us::qcow2::Header header_;
 };
 

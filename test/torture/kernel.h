@@ -26,8 +26,9 @@ struct World {
     Snapshots snapshots;
     uint32_t boots = 1;
     bool keeps_discarded = false; // a discard of an image of version 2 may change nothing
-    bool narrow = false; // of images: there may be no room for what is written
-    bool direct = false; // no page cache that forgets what it could not write
+    bool narrow = false;          // of images: there may be no room for what is written
+    bool flawed = false;          // something has failed, in this life of a server or before
+    bool direct = false;          // no page cache that forgets what it could not write
 };
 
 class Kernel {

@@ -80,7 +80,8 @@ bool Life::open() {
         graph_.reset();
         return false;
     }
-    Contents(kernel_, *graph_).check_images(); // as they were found
+    Contents contents(kernel_, *graph_);
+    bool all_on_disk = contents.check_images(); // as they were found
     add_queue();
     try {
         if (kernel_.mutant == Mutant::settle_skipped) {
@@ -100,7 +101,10 @@ bool Life::open() {
         graph_.reset();
         return false;
     }
-    check_contents();
+    contents.check_members();
+    // Who takes nothing over counts, unless all had ended well.
+    bool counted = all_on_disk && kernel_.injected == 0 && !kernel_.world.flawed;
+    contents.check_images(!counted);
     while (queues_.size() < NR_QUEUES)
         add_queue();
     std::vector<us::Queue *> queues;
@@ -257,6 +261,7 @@ void Life::crash(uint64_t seed) {
     Kernel &kernel = next.kernel_;
     World &world = kernel.world;
     kernel.now_ns = kernel_.now_ns;
+    world.flawed |= kernel_.injected != 0;
     kernel.inherit(kernel_);
     if (kill) {
         world.ledger.server_killed();

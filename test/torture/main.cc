@@ -177,11 +177,11 @@ int run_one(const std::vector<const Stack *> &from) {
 }
 
 void read_options(int argc, char **argv) {
-    const option names[] = {
-        {"seed", 1, nullptr, 's'},  {"minutes", 1, nullptr, 'm'}, {"states", 1, nullptr, 'n'},
-        {"layer", 1, nullptr, 'l'}, {"mutant", 1, nullptr, 'x'},  {"case", 1, nullptr, 'c'},
-        {"skip", 1, nullptr, 'k'},  {"leave", 1, nullptr, 'i'},   {"help", 0, nullptr, 'h'},
-        {}};
+    const option names[] = {{"seed", 1, nullptr, 's'},   {"minutes", 1, nullptr, 'm'},
+                            {"states", 1, nullptr, 'n'}, {"layer", 1, nullptr, 'l'},
+                            {"mutant", 1, nullptr, 'x'}, {"case", 1, nullptr, 'c'},
+                            {"skip", 1, nullptr, 'k'},   {"leave", 1, nullptr, 'i'},
+                            {"help", 0, nullptr, 'h'},   {}};
     options.seed = static_cast<uint64_t>(time(nullptr));
     auto number = [](const char *text) {
         char *end;

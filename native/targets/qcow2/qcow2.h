@@ -7,8 +7,8 @@
 // What outlives the server, beside the image:
 //
 //     run directory     qcow2-LAYER         tables that are not written yet; gone after an orderly end
-//     state directory   qcow2-LAYER.json    whether it was made, ended in order, and may have leaks; before it
-//                                           is made, on which base that was begun
+//     state directory   qcow2-LAYER.json    whether it was made, ended in order, and may have leaks;
+//                                           and before that, on which base the making was begun
 #pragma once
 
 #include <atomic>
