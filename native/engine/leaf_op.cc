@@ -35,6 +35,9 @@ LeafIo rest(const LeafOp &op) {
     io.length -= op.good;
     if (op.zero_fill) {
         io.op = US_OP_WRITE;
+        // Zeros that have to be durable are flushed afterwards. Written durably they might be told of a
+        // failed writeback, which is told once, in place of that flush, which the leaf remembers.
+        io.flags &= ~IO_FUA;
         io.length = std::min(io.length, ZERO_BYTES);
         io.buffer = IoBuffer{zeros()};
     } else if (moves_data(op)) {

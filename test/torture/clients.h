@@ -8,6 +8,9 @@
 #include "engine/queue.h"
 #include "kernel.h"
 
+// There is one thread, and each queue thinks it is its own.
+void on_thread_of(us::Queue &queue);
+
 class Clients {
   public:
     // next_write: numbers whatever is written in this case, so that no two sectors are alike.

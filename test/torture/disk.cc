@@ -13,7 +13,13 @@ void Disk::read(uint64_t offset, uint64_t length, std::byte *out) const {
 
 void Disk::put(uint64_t sector, Content content, uint64_t request) {
     cache[sector] = content;
+    length_ = std::max(length_, (sector + 1) * SECTOR);
     unflushed.push_back({static_cast<uint32_t>(sector), content, request});
+}
+
+void Disk::keep(uint64_t sector, Content content) {
+    durable[sector] = content;
+    durable_length_ = std::max(durable_length_, (sector + 1) * SECTOR);
 }
 
 void Disk::write(uint64_t offset, uint64_t length, const std::byte *data, uint64_t request) {
@@ -32,8 +38,10 @@ void Disk::write(uint64_t offset, uint64_t length, const std::byte *data, uint64
     }
 }
 
+// Never longer by it.
 void Disk::zero(uint64_t offset, uint64_t length, uint64_t request) {
     std::byte zeros[SECTOR]{};
+    length = offset < length_ ? std::min(length, length_ - offset) : 0;
     for (uint64_t done = 0; done < length;) {
         uint64_t n = std::min(SECTOR - (offset + done) % SECTOR, length - done);
         write(offset + done, n, zeros, request);
@@ -44,7 +52,7 @@ void Disk::zero(uint64_t offset, uint64_t length, uint64_t request) {
 void Disk::make_durable(uint64_t offset, uint64_t length) {
     uint64_t first = offset / SECTOR, end = (offset + length + SECTOR - 1) / SECTOR;
     for (uint64_t sector = first; sector < end; sector++)
-        durable[sector] = cache[sector];
+        keep(sector, cache[sector]);
     std::erase_if(unflushed, [&](const Written &w) { return w.sector >= first && w.sector < end; });
 }
 
@@ -52,7 +60,7 @@ void Disk::flush(uint64_t limit) {
     auto later = std::find_if(unflushed.begin(), unflushed.end(),
                               [&](const Written &w) { return w.request >= limit; });
     for (auto w = unflushed.begin(); w != later; ++w)
-        durable[w->sector] = w->content;
+        keep(w->sector, w->content);
     unflushed.erase(unflushed.begin(), later);
 }
 
@@ -66,9 +74,10 @@ void Disk::cut_power(Prng &prng) {
                     (way == requests && mix(salt, w.request) % 2);
         // In any order: an older version may have overtaken a newer one on its way to the media.
         if (kept && way == sectors && mix(salt + 1, i) % 8 == 0 && i + 1 < end) continue;
-        if (kept) durable[w.sector] = w.content;
+        if (kept) keep(w.sector, w.content);
     }
     unflushed.clear();
     cache = durable;
+    length_ = durable_length_;
     owes_error = false;
 }

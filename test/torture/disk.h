@@ -5,6 +5,8 @@
 //     unflushed each sector as it was written since: after a power cut any one of them, or what is durable,
 //     may
 //               be there
+//
+// A file that grows is as long as what has been written, and after a power cut as what is left of that.
 #pragma once
 
 #include <string>
@@ -15,9 +17,12 @@
 
 class Disk {
   public:
-    Disk(std::string name, uint64_t bytes) : name(std::move(name)), cache(bytes / SECTOR), durable(cache) {}
+    Disk(std::string name, uint64_t bytes, bool grows)
+        : name(std::move(name)), cache(bytes / SECTOR), durable(cache), length_(grows ? 0 : bytes),
+          durable_length_(length_) {}
 
-    uint64_t bytes() const { return cache.size() * SECTOR; }
+    uint64_t room() const { return cache.size() * SECTOR; } // bytes that there can be
+    uint64_t length() const { return length_; }
 
     void read(uint64_t offset, uint64_t length, std::byte *out) const;
     // request: grows with time.
@@ -50,6 +55,8 @@ class Disk {
     };
 
     void put(uint64_t sector, Content content, uint64_t request);
+    void keep(uint64_t sector, Content content);
 
-    std::vector<Written> unflushed; // in the order of writing
+    uint64_t length_, durable_length_; // bytes
+    std::vector<Written> unflushed;    // in the order of writing
 };

@@ -1,15 +1,18 @@
 #include "folder.h"
 
-void Inode::resize(size_t bytes) {
+void Inode::reserve(size_t bytes) {
     constexpr size_t PAGE = 4096;
-    if (bytes > room_) {
-        room_ = (bytes + PAGE - 1) / PAGE * PAGE;
-        auto *fresh = static_cast<std::byte *>(aligned_alloc(PAGE, room_));
-        if (!fresh) abort();
-        if (size_) memcpy(fresh, data_, size_);
-        free(data_);
-        data_ = fresh;
-    }
+    if (bytes <= room_) return;
+    room_ = (bytes + PAGE - 1) / PAGE * PAGE;
+    auto *fresh = static_cast<std::byte *>(aligned_alloc(PAGE, room_));
+    if (!fresh) abort();
+    if (size_) memcpy(fresh, data_, size_);
+    free(data_);
+    data_ = fresh;
+}
+
+void Inode::resize(size_t bytes) {
+    reserve(bytes);
     if (bytes > size_) memset(data_ + size_, 0, bytes - size_);
     size_ = bytes;
 }

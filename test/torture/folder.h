@@ -18,7 +18,8 @@ class Inode {
   public:
     Inode() = default;
     Inode(const Inode &other) : synced(other.synced) {
-        resize(other.size_);
+        reserve(other.size_);
+        size_ = other.size_;
         if (size_) memcpy(data_, other.data_, size_);
     }
     Inode &operator=(const Inode &) = delete;
@@ -27,6 +28,8 @@ class Inode {
     std::byte *data() { return data_; }
     size_t size() const { return size_; }
     void resize(size_t bytes);
+    // Up to this length the data stay where they are.
+    void reserve(size_t bytes);
     void append(const void *bytes, size_t length);
 
     bool synced = false;

@@ -201,8 +201,9 @@ int64_t Kernel::transfer(int disk, bool write, uint64_t offset, uint64_t length,
     auto index = static_cast<size_t>(disk);
     Disk &target = world.disks[index];
     const DiskFaults &f = faults.disks[index];
-    if (offset >= target.bytes()) return write ? -ENOSPC : 0;
-    length = std::min(length, target.bytes() - offset);
+    uint64_t end = write ? target.room() : target.length();
+    if (offset >= end) return write ? -ENOSPC : 0;
+    length = std::min(length, end - offset);
     uint64_t odds = write ? f.write : f.read;
     bool fails = odds && prng.one_in(odds), shortened = !fails && f.shorten && prng.one_in(f.shorten);
     if (shortened && prng.one_in(2)) return prng.one_in(2) ? -EINTR : -EAGAIN;

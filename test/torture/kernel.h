@@ -13,17 +13,22 @@
 #include "disk.h"
 #include "faults.h"
 #include "folder.h"
+#include "images.h"
 #include "ledger.h"
 
 // What a server leaves behind.
 struct World {
-    World(uint64_t sectors) : ledger(sectors) {}
+    World(const std::vector<Content> &initial) : ledger(initial) {}
 
     std::vector<Disk> disks;
     Folder state, run;
     Ledger ledger;
+    Snapshots snapshots;
     uint32_t boots = 1;
-    bool direct = false; // no page cache that forgets what it could not write
+    bool keeps_discarded = false; // a discard of an image of version 2 may change nothing
+    bool narrow = false;          // of images: there may be no room for what is written
+    bool flawed = false;          // something has failed, in this life of a server or before
+    bool direct = false;          // no page cache that forgets what it could not write
 };
 
 class Kernel {

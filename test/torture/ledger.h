@@ -16,7 +16,11 @@
 
 class Ledger {
   public:
-    explicit Ledger(uint64_t sectors) : cells_(sectors) {}
+    // initial: what the device shows before anything is written.
+    explicit Ledger(const std::vector<Content> &initial) : cells_(initial.size()) {
+        for (size_t i = 0; i < initial.size(); i++)
+            cells_[i].values[0].content = initial[i];
+    }
 
     // Grows with every event: a point in time.
     uint64_t now() { return ++clock_; }

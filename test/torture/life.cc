@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <cinttypes>
-#include <system_error>
 
-#include "core/map.h"
+#include "contents.h"
 #include "engine/graph_impl.h"
 #include "engine/queue_impl.h"
 #include "trace.h"
@@ -19,13 +18,15 @@ const Faults NONE{};
 } // namespace
 
 Life::Life(Case &of, World world, uint64_t seed, uint32_t depth)
-    : case_(of), seed_(seed), depth_(depth), outer_(Kernel::current), prng_(seed),
+    : case_(of), seed_(seed), depth_(depth), outer_(Kernel::current),
+      outer_executor_(us::Executor::of_this_thread), prng_(seed),
       kernel_(std::move(world), NONE, mix(seed, 1)) {
     kernel_.mutant = of.mutant;
 }
 
 Life::~Life() {
     Kernel::current = outer_;
+    us::Executor::of_this_thread = outer_executor_;
 }
 
 void Life::run() {
@@ -40,10 +41,10 @@ void Life::run() {
         if (used) use();
         kernel_.faults = Faults{};
         kernel_.faults.disks.resize(kernel_.world.disks.size());
-        drive("every request to end", [this] { return clients_->idle(); });
+        drive("every request to end", [this] { return clients_->idle() && snapshots_->idle(); });
         if (prng_.one_in(2)) take_all_back();
         drive("every member to be copied", [this] { return all_copied(); });
-        check_members_equal();
+        check_contents();
         check_all();
         end();
     }
@@ -79,6 +80,8 @@ bool Life::open() {
         graph_.reset();
         return false;
     }
+    Contents contents(kernel_, *graph_);
+    bool all_on_disk = contents.check_images(); // as they were found
     add_queue();
     try {
         if (kernel_.mutant == Mutant::settle_skipped) {
@@ -90,19 +93,25 @@ bool Life::open() {
             graph_->make_ready(*queues_[0].queue);
             kernel_.blocking = false;
         }
-    } catch (const std::system_error &error) {
-        if (kernel_.injected == 0) fail("it cannot be settled: %s", error.what());
+    } catch (const us::ConfigError &error) {
+        // The worker ends with it, and its parent starts another one.
+        STEP("  not ready: %s", error.what());
+        if (!missing && kernel_.injected == 0) fail("it cannot be made ready: %s", error.what());
         queues_.clear();
         graph_.reset();
         return false;
     }
-    check_members_equal();
+    contents.check_members();
+    // Who takes nothing over counts, unless all had ended well.
+    bool counted = all_on_disk && kernel_.injected == 0 && !kernel_.world.flawed;
+    contents.check_images(!counted);
     while (queues_.size() < NR_QUEUES)
         add_queue();
     std::vector<us::Queue *> queues;
     for (Served &served : queues_)
         queues.push_back(served.queue.get());
     clients_ = std::make_unique<Clients>(kernel_, *graph_, queues, case_.next_write);
+    snapshots_ = std::make_unique<SnapshotClients>(kernel_, *graph_, case_.next_tag);
     graph_->start_background(*queues_[0].queue);
     return true;
 }
@@ -127,6 +136,7 @@ void Life::use() {
         kernel_.now_ns = end;
         if (number < case_.skipped.size() && case_.skipped[number]) continue;
         if (wait % 24 == 1) take_all_back();
+        if (wait % 12 == 2) snapshots_->issue(mix(requests, 2 * i));
         clients_->issue(mix(requests, 2 * i + 1));
         maybe_crash();
     }
@@ -143,8 +153,11 @@ void Life::end() {
     for (Served &served : queues_)
         drive("a queue to end", [&] { return served.queue->impl().has_ended(); });
     clients_.reset();
+    snapshots_.reset();
     queues_.clear();
+    kernel_.blocking = true;
     graph_->close();
+    kernel_.blocking = false;
     graph_.reset();
     if (crash_odds_ && case_.states < MOST_STATES) crash(prng_.next());
 }
@@ -183,6 +196,7 @@ void Life::step() {
     }
     kernel_.now_ns = std::max(kernel_.now_ns, at);
     next->turn_ns = UINT64_MAX;
+    on_thread_of(*next->queue);
     next->queue->impl().turn();
     if (kernel_.mutant == Mutant::window_ignored)
         for (us_live_layer &layer : graph_->live().layers)
@@ -223,41 +237,10 @@ void Life::take_all_back() {
     }
 }
 
-// What a layer holds, by the mapping of its reads; all members that may be read must hold the same.
-std::vector<Content> Life::image(uint32_t layer) const {
-    const us_table &table = graph_->table();
-    const us_layer &of = table.layers[layer];
-    if (!graph_->impl().trouble_of(layer).empty()) return {}; // nobody reads it
-    std::vector<Content> sectors(of.size / SECTOR);
-    if (of.nr_children == 0) {
-        for (const Disk &disk : kernel_.world.disks)
-            if (disk.name == graph_->name(layer))
-                std::copy_n(disk.cache.begin(), sectors.size(), sectors.begin());
-        return sectors;
-    }
-    std::vector<std::vector<Content>> children;
-    for (uint32_t c = 0; c < of.nr_children; c++)
-        children.push_back(image(table.links[of.first_link + c].layer));
-    for (uint64_t sector = 0; sector < sectors.size(); sector++) {
-        us_step step = us_map(&table, &graph_->live(), layer, US_OP_READ, sector * SECTOR, SECTOR);
-        if (step.nr_children != 1) fail("layer %s cannot be read", graph_->name(layer).c_str());
-        sectors[sector] = children[step.first_child][step.offset / SECTOR];
-    }
-    if (of.type != US_TYPE_MIRROR) return sectors;
-    for (uint32_t c = 0; c < of.nr_children; c++) {
-        if (!(graph_->live().layers[layer].readable >> c & 1)) continue;
-        for (uint64_t sector = 0; sector < sectors.size(); sector++)
-            if (children[c][sector] != sectors[sector])
-                fail("members in sync differ: sector %" PRIu64
-                     " of \"%s\" is #%u in \"%s\" and #%u elsewhere",
-                     sector, graph_->name(layer).c_str(), children[c][sector],
-                     graph_->name(table.links[of.first_link + c].layer).c_str(), sectors[sector]);
-    }
-    return sectors;
-}
-
-void Life::check_members_equal() const {
-    image(0);
+void Life::check_contents() {
+    Contents contents(kernel_, *graph_);
+    contents.check_members();
+    contents.check_images();
 }
 
 // ---------------------------------------------------------------- crash states
@@ -278,6 +261,7 @@ void Life::crash(uint64_t seed) {
     Kernel &kernel = next.kernel_;
     World &world = kernel.world;
     kernel.now_ns = kernel_.now_ns;
+    world.flawed |= kernel_.injected != 0;
     kernel.inherit(kernel_);
     if (kill) {
         world.ledger.server_killed();
@@ -307,15 +291,36 @@ void Life::crash(uint64_t seed) {
 Case::Case(const Stack &stack, uint64_t seed, Mutant mutant)
     : stack(stack), seed(seed), mutant(mutant), config(stack.config) {}
 
+// What the device shows through an image that has nothing yet: zeros behind the backing's end.
+void Case::fill(Disk &disk, std::vector<Content> &initial) {
+    for (uint64_t sector = 0; sector < disk.room() / SECTOR; sector++) {
+        uint64_t words[SECTOR / sizeof(uint64_t)];
+        std::fill(std::begin(words), std::end(words), next_write++ << 16 | sector);
+        disk.write(sector * SECTOR, SECTOR, reinterpret_cast<std::byte *>(words), 0);
+        if (sector < initial.size()) initial[sector] = disk.cache[sector];
+    }
+    disk.flush(1);
+}
+
 void Case::run() {
     Sectors::instance().forget_all();
     Prng prng(seed);
-    World world(stack.bytes / SECTOR);
-    for (size_t i = 0; i < stack.disks.size(); i++)
-        world.disks.emplace_back(stack.disks[i], stack.disk_bytes[i]);
+    std::vector<Content> initial(stack.bytes / SECTOR);
+    std::vector<Disk> disks;
+    for (const StackDisk &disk : stack.disks) {
+        disks.emplace_back(disk.name, disk.bytes, disk.grows);
+        if (disk.backing) fill(disks.back(), initial);
+    }
+    World world(initial);
+    world.disks = std::move(disks);
+    world.narrow = stack.narrow;
+    world.keeps_discarded = stack.keeps_discarded;
     world.direct = prng.one_in(2);
     config["table"]["frontend"] = world.direct ? "ublk" : "nbd";
-    config["runtime"]["blank"] = prng.one_in(2) ? nlohmann::json(stack.disks) : nlohmann::json::array();
+    config["runtime"]["blank"] = nlohmann::json::array();
+    if (prng.one_in(2))
+        for (const StackDisk &disk : stack.disks)
+            config["runtime"]["blank"].push_back(disk.name);
     STEP("%s, %s IO", stack.name.c_str(), world.direct ? "direct" : "buffered");
     Life(*this, std::move(world), prng.next(), 0).run();
 }

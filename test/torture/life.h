@@ -11,7 +11,9 @@
 
 #include "clients.h"
 #include "kernel.h"
+#include "snapshot_clients.h"
 #include "stacks.h"
+#include "targets/executor.h"
 
 constexpr uint32_t DEEPEST = 4;        // lives within lives
 constexpr uint64_t MOST_REQUESTS = 64; // of clients, in one life
@@ -24,10 +26,13 @@ struct Case {
     Mutant mutant;
     std::vector<bool> skipped; // client requests that are left out: depth × MOST_REQUESTS + n-th
     uint64_t states = 0;       // crash states that were opened
-    uint64_t next_write = 1;
+    uint64_t next_write = 1, next_tag = 1;
     nlohmann::json config;
 
     void run();
+
+  private:
+    void fill(Disk &disk, std::vector<Content> &initial);
 };
 
 class Life {
@@ -65,8 +70,7 @@ class Life {
     // ---- what is there
     bool all_copied() const;
     void take_all_back();
-    void check_members_equal() const;
-    std::vector<Content> image(uint32_t layer) const;
+    void check_contents();
 
     // ---- crash states
     void maybe_crash();
@@ -76,11 +80,13 @@ class Life {
     uint64_t seed_;
     uint32_t depth_;
     Kernel *outer_;
+    us::Executor *outer_executor_;
     Prng prng_;
     Kernel kernel_;
     uint64_t crash_points_ = 0, crash_odds_ = 0;
     std::unique_ptr<us::Graph> graph_;
     std::vector<Served> queues_;
     std::unique_ptr<Clients> clients_;
+    std::unique_ptr<SnapshotClients> snapshots_;
     uint64_t steps_ = 0;
 };

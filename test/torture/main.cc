@@ -1,5 +1,6 @@
 // torture: tries crash states of the data plane's layers over a simulated machine, thousands a second.
 #include <getopt.h>
+#include <malloc.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@ constexpr const char *USAGE =
     "  --case N      one case alone, with its steps when it fails\n"
     "  --skip A,B    without these client requests\n"
     "  --mutant M    with a planted bug, which must be found\n"
+    "  --leave DIR   leaves images there, as a power cut or a kill has left them: the first 100\n"
     "\n"
     "Exit 0: nothing found. 1: a promise was broken; seed and steps are printed. 2: bad usage.\n";
 
@@ -55,11 +57,23 @@ std::vector<const Stack *> wanted_stacks() {
     return wanted;
 }
 
-Mutant wanted_mutant() {
-    for (const auto &[mutant, name] : mutants())
-        if (name == options.mutant) return mutant;
+// Mutants of the data plane's own code are programs of their own: torture-NAME.
+void become_mutant(char **argv) {
+    char self[4096];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    std::string path(self, length > 0 ? static_cast<size_t>(length) : 0);
+    std::string folder = path.substr(0, path.rfind('/') + 1), mutated = folder + "torture-" + options.mutant;
+    if (path == mutated) return;
+    execv(mutated.c_str(), argv);
     fprintf(stderr, "torture: there is no mutant \"%s\"\n", options.mutant.c_str());
     exit(2);
+}
+
+Mutant wanted_mutant(char **argv = nullptr) {
+    for (const auto &[mutant, name] : mutants())
+        if (name == options.mutant) return mutant;
+    if (argv) become_mutant(argv);
+    return Mutant::none;
 }
 
 uint64_t run_case(const std::vector<const Stack *> &from, uint64_t number, std::vector<bool> skipped = {}) {
@@ -163,10 +177,11 @@ int run_one(const std::vector<const Stack *> &from) {
 }
 
 void read_options(int argc, char **argv) {
-    const option names[] = {
-        {"seed", 1, nullptr, 's'},  {"minutes", 1, nullptr, 'm'}, {"states", 1, nullptr, 'n'},
-        {"layer", 1, nullptr, 'l'}, {"mutant", 1, nullptr, 'x'},  {"case", 1, nullptr, 'c'},
-        {"skip", 1, nullptr, 'k'},  {"help", 0, nullptr, 'h'},    {}};
+    const option names[] = {{"seed", 1, nullptr, 's'},   {"minutes", 1, nullptr, 'm'},
+                            {"states", 1, nullptr, 'n'}, {"layer", 1, nullptr, 'l'},
+                            {"mutant", 1, nullptr, 'x'}, {"case", 1, nullptr, 'c'},
+                            {"skip", 1, nullptr, 'k'},   {"leave", 1, nullptr, 'i'},
+                            {"help", 0, nullptr, 'h'},   {}};
     options.seed = static_cast<uint64_t>(time(nullptr));
     auto number = [](const char *text) {
         char *end;
@@ -199,6 +214,9 @@ void read_options(int argc, char **argv) {
             break;
         case 'k':
             options.skip = optarg;
+            break;
+        case 'i':
+            leaving() = {optarg, 100};
             break;
         case 'h':
             printf("%s", USAGE);
@@ -258,12 +276,15 @@ const std::vector<std::pair<Mutant, std::string>> &mutants() {
 }
 
 int main(int argc, char **argv) {
+    // What one crash state gives back, the next one takes: not by way of the kernel.
+    mallopt(M_MMAP_THRESHOLD, 1 << 26);
+    mallopt(M_TRIM_THRESHOLD, 1 << 28);
     read_options(argc, argv);
     std::vector<const Stack *> from = wanted_stacks();
     if (from.empty()) {
         fprintf(stderr, "torture: no stack of layer \"%s\"\n", options.layer.c_str());
         return 2;
     }
-    wanted_mutant();
+    wanted_mutant(argv);
     return options.only == UINT64_MAX ? run_many(from) : run_one(from);
 }

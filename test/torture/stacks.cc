@@ -1,6 +1,7 @@
 #include "stacks.h"
 
 #include "core/mirror.h"
+#include "sectors.h"
 
 namespace {
 
@@ -38,19 +39,39 @@ class Builder {
     }
 
     Builder &file(uint64_t bytes) {
-        std::string name(1, static_cast<char>('a' + stack_.disks.size()));
-        stack_.config["runtime"]["paths"][name] = "/disks/" + name;
-        stack_.disks.push_back(name);
-        stack_.disk_bytes.push_back(bytes);
-        return add("file", name, bytes, {}, json::object());
+        add_disk({.bytes = bytes});
+        return add("file", stack_.disks.back().name, bytes, {}, json::object());
+    }
+    Builder &growing_file(uint64_t most) {
+        add_disk({.bytes = most, .grows = true});
+        return add("file", stack_.disks.back().name, most, {}, {{"grows", true}});
+    }
+    Builder &backing_file(uint64_t bytes) {
+        add_disk({.bytes = bytes, .backing = true});
+        add("file", stack_.disks.back().name, bytes, {}, json::object());
+        stack_.config["table"]["layers"].back()["readOnly"] = true;
+        return *this;
+    }
+    // Images are told at times that there is no room.
+    Builder &narrow() {
+        stack_.narrow = true;
+        return *this;
     }
 
     Stack done() {
         stack_.bytes = stack_.config["table"]["layers"][0]["sizeBytes"];
+        for (const json &layer : stack_.config["table"]["layers"])
+            stack_.keeps_discarded |= layer["params"].value("version", 3) == 2;
         return std::move(stack_);
     }
 
   private:
+    void add_disk(StackDisk disk) {
+        disk.name = std::string(1, static_cast<char>('a' + stack_.disks.size()));
+        stack_.config["runtime"]["paths"][disk.name] = "/disks/" + disk.name;
+        stack_.disks.push_back(disk);
+    }
+
     Builder &add(const std::string &type, const std::string &name, uint64_t bytes,
                  std::vector<uint32_t> children, json params) {
         stack_.config["table"]["layers"].push_back({{"name", name},
@@ -75,6 +96,71 @@ class Builder {
 
     Stack stack_;
 };
+
+// Of small disks with small clusters, so that tables change often, and of few tables in memory.
+json image(uint64_t cluster_bytes, json more = json::object()) {
+    json params = {{"create", "ifBlank"}, {"clusterBytes", cluster_bytes}, {"cacheBytes", 0}};
+    params.update(more);
+    return params;
+}
+
+void add_images(std::vector<Stack> &all) {
+    constexpr uint64_t DISK = 96 * 512, ROOM = 6 * DISK;
+    auto add = [&](const char *name) -> Builder { return {"qcow2", name}; };
+    all.push_back(add("image of clusters of 512").layer("qcow2", DISK, {1}, image(512)).file(ROOM).done());
+    all.push_back(add("image of clusters of 1 KiB on a file that grows")
+                      .layer("qcow2", DISK, {1}, image(1024))
+                      .growing_file(ROOM)
+                      .done());
+    all.push_back(add("image with little room")
+                      .layer("qcow2", DISK, {1}, image(512))
+                      .file(DISK + DISK / 2)
+                      .narrow()
+                      .done());
+    all.push_back(add("image above a backing file")
+                      .layer("qcow2", DISK, {1, 2}, image(1024, {{"backing", true}}))
+                      .file(ROOM)
+                      .backing_file(DISK - 5 * SECTOR)
+                      .done());
+    all.push_back(add("image with subclusters")
+                      .layer("qcow2", DISK, {1}, image(16384, {{"extendedL2", true}}))
+                      .growing_file(10 * DISK)
+                      .narrow()
+                      .done());
+    all.push_back(add("image with subclusters above a backing file")
+                      .layer("qcow2", DISK, {1, 2}, image(16384, {{"extendedL2", true}, {"backing", true}}))
+                      .file(10 * DISK)
+                      .backing_file(DISK / 2)
+                      .narrow()
+                      .done());
+    all.push_back(add("image with a data file")
+                      .layer("qcow2", DISK, {1, 2}, image(1024, {{"dataFile", true}}))
+                      .file(ROOM)
+                      .growing_file(DISK)
+                      .done());
+    all.push_back(add("image of version 2 with places for all")
+                      .layer("qcow2", DISK, {1}, image(512, {{"version", 2}, {"preallocation", "metadata"}}))
+                      .file(ROOM)
+                      .done());
+    all.push_back(add("image on a mirror")
+                      .layer("qcow2", DISK, {1}, image(512))
+                      .layer("mirror", ROOM, {2, 3})
+                      .file(ROOM)
+                      .file(ROOM)
+                      .done());
+    all.push_back(add("mirror of an image and a file")
+                      .layer("mirror", DISK, {1, 2})
+                      .layer("qcow2", DISK, {3}, image(512))
+                      .file(DISK)
+                      .file(ROOM)
+                      .done());
+    all.push_back(add("image on a stripe")
+                      .layer("qcow2", DISK, {1}, image(2048))
+                      .layer("stripe", ROOM, {2, 3}, {{"chunkBytes", UNIT / 2}})
+                      .file(ROOM / 2)
+                      .file(ROOM / 2)
+                      .done());
+}
 
 std::vector<Stack> build() {
     const json chunk = {{"chunkBytes", UNIT / 2}};
@@ -117,6 +203,7 @@ std::vector<Stack> build() {
                       .done());
     all.push_back(
         add("linear", "linear of two").layer("linear", SIZE, {1, 2}).file(4 * UNIT).file(5 * UNIT).done());
+    add_images(all);
     return all;
 }
 

@@ -210,7 +210,7 @@ int __wrap_fstat(int fd, struct stat *out) {
     out->st_mode = S_IFREG | 0600;
     if (description.kind == Description::disk) {
         const Disk &disk = Kernel::current->world.disks[static_cast<size_t>(description.disk_index)];
-        out->st_size = static_cast<off_t>(disk.bytes());
+        out->st_size = static_cast<off_t>(disk.length());
     } else {
         out->st_size = static_cast<off_t>(description.inode->size());
     }
@@ -246,6 +246,12 @@ long __wrap_syscall(long number, ...) {
 
 ssize_t __wrap_pread(int fd, void *buffer, size_t length, off_t offset) {
     Description &description = needed(fd, "pread");
+    if (Inode *inode = description.inode.get()) {
+        auto at = std::min(inode->size(), static_cast<size_t>(offset));
+        size_t n = std::min(length, inode->size() - at);
+        if (n) memcpy(buffer, inode->data() + at, n);
+        return static_cast<ssize_t>(n);
+    }
     return answer(Kernel::current->transfer(description.disk_index, false, static_cast<uint64_t>(offset),
                                             length, static_cast<std::byte *>(buffer), false));
 }
@@ -266,7 +272,8 @@ int __wrap_fallocate(int fd, int mode, off_t offset, off_t length) {
 }
 
 int __wrap_posix_fallocate(int fd, off_t offset, off_t length) {
-    needed(fd, "posix_fallocate").inode->resize(static_cast<size_t>(offset + length));
+    Inode &inode = *needed(fd, "posix_fallocate").inode;
+    inode.resize(std::max(inode.size(), static_cast<size_t>(offset + length)));
     return 0;
 }
 
@@ -274,20 +281,35 @@ off_t __wrap_lseek(int fd, off_t offset, int whence) {
     Description *description = simulated(fd);
     if (!description) return static_cast<off_t>(answer(-EBADF)); // of a leaf that could not be opened
     const Disk &disk = Kernel::current->world.disks[static_cast<size_t>(description->disk_index)];
-    for (size_t sector = static_cast<size_t>(offset) / SECTOR; sector < disk.cache.size(); sector++)
+    for (size_t sector = static_cast<size_t>(offset) / SECTOR; sector < disk.length() / SECTOR; sector++)
         if ((disk.cache[sector] != 0) == (whence == SEEK_DATA))
             return std::max(offset, static_cast<off_t>(sector * SECTOR));
-    return whence == SEEK_DATA ? static_cast<off_t>(answer(-ENXIO)) : static_cast<off_t>(disk.bytes());
+    return whence == SEEK_DATA ? static_cast<off_t>(answer(-ENXIO)) : static_cast<off_t>(disk.length());
 }
 
-void *__wrap_mmap(void *, size_t length, int, int, int fd, off_t) {
+int __wrap_ftruncate(int fd, off_t length) {
+    Inode &inode = *needed(fd, "ftruncate").inode;
+    inode.resize(static_cast<size_t>(length));
+    inode.synced = false;
+    return 0;
+}
+
+int __wrap_faccessat(int folder, const char *name, int, int) {
+    Description &description = needed(folder, "faccessat");
+    return static_cast<int>(answer(description.in->find(name) ? 0 : -ENOENT));
+}
+
+// The file may get its length later, as long as it is not touched before.
+void *__real_mmap(void *, size_t length, int protection, int flags, int fd, off_t offset);
+void *__wrap_mmap(void *at, size_t length, int protection, int flags, int fd, off_t offset) {
+    if (flags & MAP_ANONYMOUS) return __real_mmap(at, length, protection, flags, fd, offset);
     Inode &inode = *needed(fd, "mmap").inode;
-    if (length > inode.size()) fail("mmap beyond the end of a file");
+    inode.reserve(length);
     return inode.data();
 }
 
 int __wrap_munmap(void *, size_t) {
-    return 0;
+    return 0; // inodes keep their memory; of the rest there is little
 }
 
 int __wrap_eventfd(unsigned, int) {
@@ -312,6 +334,13 @@ int __wrap_clock_gettime(clockid_t, timespec *out) {
     out->tv_sec = static_cast<time_t>(1'700'000'000 + Kernel::current->now_ns / 1'000'000'000);
     out->tv_nsec = static_cast<long>(Kernel::current->now_ns % 1'000'000'000);
     return 0;
+}
+
+// Of the case as well as of the simulator.
+std::chrono::system_clock::time_point __real__ZNSt6chrono3_V212system_clock3nowEv();
+std::chrono::system_clock::time_point __wrap__ZNSt6chrono3_V212system_clock3nowEv() {
+    if (!Kernel::current) return __real__ZNSt6chrono3_V212system_clock3nowEv();
+    return std::chrono::system_clock::time_point(std::chrono::nanoseconds(Kernel::current->now_ns));
 }
 
 std::chrono::steady_clock::time_point __wrap__ZNSt6chrono3_V212steady_clock3nowEv() {

@@ -139,8 +139,11 @@ class Creator {
                                          us_qcow2_entry_bytes(&h_.shape), &Creator::put_cluster);
         if (error == 0) error = co_await write_zeros();
         if (error == 0) error = co_await reach_end();
+        // Names in it may go on behind its first sector, which alone is written as a whole.
+        auto sector = std::span(first).first(US_SECTOR_BYTES), rest = std::span(first).subspan(sector.size());
+        if (error == 0 && !rest.empty()) error = co_await media_.write(sector.size(), rest);
         if (error == 0) error = co_await media_.flush();
-        if (error == 0) error = co_await media_.write(0, first);
+        if (error == 0) error = co_await media_.write(0, sector);
         if (error == 0) error = co_await media_.flush();
         co_return error;
     }

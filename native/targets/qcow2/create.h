@@ -2,8 +2,8 @@
 //
 //     header │ refcount table │ refcount blocks │ L1 table │ preallocated: L2 tables │ clusters of the guest
 //
-// All that the header leads to is written and flushed before the header is: until then there is no image, and
-// a power cut leaves none by halves.
+// All that the header leads to is written and flushed before the header's first sector is: until then there
+// is no image, and a power cut leaves none by halves.
 #pragma once
 
 #include "targets/qcow2/header.h"

@@ -47,6 +47,7 @@ void Qcow2::load(HandlerContext context) {
         throw ConfigError("io-error", "cannot read its state: " + std::string(strerror(-error)),
                           config().name);
     json state = json::parse(text, nullptr, false);
+    unfinished_ = state.is_object() ? state.value("making", "") : "";
     made_before_ = state.is_object() && state.value("made", false);
     ended_in_order_ = !state.is_object() || !state.value("open", false);
     leaks_ = state.is_object() && state.value("leaks", false);

@@ -7,7 +7,8 @@
 // What outlives the server, beside the image:
 //
 //     run directory     qcow2-LAYER         tables that are not written yet; gone after an orderly end
-//     state directory   qcow2-LAYER.json    whether it was made, ended in order, and may have leaks
+//     state directory   qcow2-LAYER.json    whether it was made, ended in order, and may have leaks;
+//                                           and before that, on which base the making was begun
 #pragma once
 
 #include <atomic>
@@ -61,6 +62,7 @@ class Qcow2 : public Format {
     int hold(const qcow2::Header &header, bool &taken_over);
     Task<Trouble> repair_image(qcow2::Header &header);
     int record(bool open);
+    int write_state(const nlohmann::json &text);
 
     Task<int> change(Executor &executor, const LeafIo &io);
     Task<int> flush(Executor &executor, const LeafIo &io);
@@ -70,6 +72,7 @@ class Qcow2 : public Format {
     HandlerContext context_;
     std::string base_identity_;
     int run_dir_ = -1;
+    std::string unfinished_; // the base on which an image was begun to be made
     bool made_before_ = false, ended_in_order_ = true;
     bool leaks_ = false; // clusters that nobody uses may be taken
     std::unique_ptr<qcow2::LayerMedia> base_, backing_, data_;

@@ -97,7 +97,13 @@ Task<int> Qcow2::is_blank(bool &blank) {
     std::vector<std::byte> read(bytes);
     for (uint64_t at : {uint64_t{0}, size - bytes}) {
         if (int error = co_await base_->read(at, read)) co_return error;
-        if (std::any_of(read.begin(), read.end(), [](std::byte b) { return b != std::byte{0}; })) co_return 0;
+        // The header comes last: without it there are tables of a predecessor that did not come so far.
+        size_t looks_at = read.size();
+        if (at == 0 && !unfinished_.empty() && unfinished_ == base_identity_)
+            looks_at = std::min<size_t>(looks_at, US_SECTOR_BYTES);
+        auto end = read.begin() + static_cast<std::ptrdiff_t>(looks_at);
+        if (std::any_of(read.begin(), end, [](std::byte b) { return b != std::byte{0}; })) co_return 0;
+        if (looks_at != read.size()) break;
     }
     blank = true;
     co_return 0;
@@ -132,6 +138,8 @@ Task<Qcow2::Trouble> Qcow2::make() {
     // A file that is empty reads zeros wherever nothing has been written to it.
     options.media_is_zero = base_->size() == 0 && (!data_ || data_->size() == 0);
     unlinkat(run_dir_, ("qcow2-" + config().name).c_str(), 0); // of an image that was here before
+    if (int error = write_state({{"version", 1}, {"making", base_identity_}}))
+        co_return failed("writing its state", error);
     Created created = co_await create(*base_, options);
     if (created.refusal) co_return trouble("bad-value", "an image cannot be made: " + created.refusal->text);
     if (created.error != 0) co_return failed("making an image", created.error);
@@ -237,6 +245,10 @@ Task<Qcow2::Trouble> Qcow2::open_image(Executor &executor, Header header) {
         image_->serve_mapped(config().geometry.logical_block);
         co_return Trouble{};
     }
+    // A predecessor may have been killed between the header that we see and its flush.
+    if (!unfinished_.empty()) {
+        if (int error = co_await base_->flush()) co_return failed("making an image", error);
+    }
     if (int error = record(true)) co_return failed("writing its state", error);
     if (int error = co_await image_->begin_writing()) co_return failed("beginning to write", error);
     Trouble stays = co_await grow(executor);
@@ -290,7 +302,10 @@ Task<Qcow2::Trouble> Qcow2::repair_image(Header &header) {
 }
 
 int Qcow2::record(bool open) {
-    json text = {{"version", 1}, {"made", true}, {"open", open}, {"leaks", leaks_}};
+    return write_state({{"version", 1}, {"made", true}, {"open", open}, {"leaks", leaks_}});
+}
+
+int Qcow2::write_state(const json &text) {
     return write_durably(context_.state_dir, "qcow2-" + config().name + ".json", text.dump() + "\n");
 }
 

@@ -9,7 +9,11 @@ namespace {
 
 constexpr uint64_t SLICE_BYTES = 4096;
 // For what requests in flight need at once while all others are dirty.
+#ifdef US_QCOW2_SPARE_SLICES // a simulator's
+constexpr uint64_t SPARE_SLICES = US_QCOW2_SPARE_SLICES;
+#else
 constexpr uint64_t SPARE_SLICES = 4096;
+#endif
 
 } // namespace
 
