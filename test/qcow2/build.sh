@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds native/build/Qcow2/{image-tool,image-edit,image-crash,repair-crash,fuzz}. Quiet when all is well; builds only what changed.
+# Builds native/build/Qcow2/{image-tool,image-edit,image-crash,repair-crash,entry-order,fuzz}. Quiet when all is well; builds only what changed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 out=../../native/build/Qcow2

@@ -77,6 +77,11 @@ export const corpus = ({ path, create, io }: Images): Record<string, (name: stri
       },
     ]),
   ),
+  "a snapshot whose table is the end of its file": async (name) => {
+    await create(name, "cluster_size=16k", "2M");
+    await io(name, "write -P 1 3k 40k");
+    await qemuImg("snapshot", "-c", "one", path(name));
+  },
   "snapshots and bitmaps": async (name) => {
     await create(name, "");
     await io(name, ...MIXED);

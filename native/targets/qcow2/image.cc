@@ -115,13 +115,15 @@ Task<int> Image::read_run(us_qcow2_run run, uint64_t guest, std::span<std::byte>
     }
 }
 
-Task<int> Image::read_cluster(const Entry &entry, uint64_t guest, std::vector<std::byte> &bytes) {
-    bytes.resize(cluster());
-    for (uint64_t within = 0; within < cluster();) {
+Task<int> Image::read_cluster(const Entry &entry, uint64_t guest, uint64_t within,
+                              std::span<std::byte> into) {
+    while (!into.empty()) {
         us_qcow2_run run = run_of(entry, guest, within);
-        int error = co_await read_run(run, guest + within, std::span(bytes).subspan(within, run.length));
+        auto part = into.first(std::min<uint64_t>(run.length, into.size()));
+        int error = co_await read_run(run, guest + within, part);
         if (error != 0) co_return error;
-        within += run.length;
+        into = into.subspan(part.size());
+        within += part.size();
     }
     co_return 0;
 }

@@ -72,8 +72,9 @@ class Image {
     // data file and there is none, or the reverse.
     Task<int> load();
     // Before the first change, or there is none (-EROFS): says what others have to know of a writer that does
-    // not keep bitmaps. -EUCLEAN: the image is corrupt, or dirty, and has to be repaired first.
-    Task<int> begin_writing();
+    // not keep bitmaps; one who does not change what the disk shows need not. -EUCLEAN: the image is corrupt,
+    // or dirty, and has to be repaired first.
+    Task<int> begin_writing(bool keeps_contents = false);
 
     // Before the first request: tells the map of clusters from now on. Whoever acts on it writes in place,
     // and reads, beside the calls below. block: bytes that all requests are aligned to.
@@ -117,10 +118,14 @@ class Image {
   private:
     friend class Standstill;
     friend class Revision;
+    friend class Compactor;
 
     struct Entry {
         uint64_t word = 0, subclusters = 0;
         uint64_t generation = 0; // of the map, when it was looked up
+        bool operator==(const Entry &other) const {
+            return word == other.word && subclusters == other.subclusters;
+        }
     };
     uint64_t cluster() const { return header_.cluster_bytes(); }
     Media &data() const { return options_.data ? *options_.data : media_; }
@@ -142,7 +147,8 @@ class Image {
     Task<int> read_run(us_qcow2_run run, uint64_t guest, std::span<std::byte> into);
     Task<int> read_backing(uint64_t guest, std::span<std::byte> into);
     Task<int> read_part(Executor &executor, uint64_t offset, std::span<std::byte> into); // of one cluster
-    Task<int> read_cluster(const Entry &entry, uint64_t guest, std::vector<std::byte> &bytes);
+    // Of one cluster, from `within` on.
+    Task<int> read_cluster(const Entry &entry, uint64_t guest, uint64_t within, std::span<std::byte> into);
 
     // ---- image_map.cc: what the map is told, of a cluster whose turn it is
     // A subcluster, or a cluster without.
@@ -165,17 +171,30 @@ class Image {
     Task<int> write_part(Executor &executor, uint64_t guest, uint64_t within,
                          std::span<const std::byte> bytes);
     int check_place(const Entry &before, uint64_t guest, uint64_t within) const;
-    std::optional<uint64_t> place_for(const Entry &before, uint64_t guest) const;
-    Task<int> write_new(Executor &executor, Entry before, uint64_t guest, uint64_t within,
-                        std::span<const std::byte> bytes);
-    Task<int> clear_cluster(Executor &executor, uint64_t guest, bool keep);
-    Task<int> clear_raw(Executor &executor, uint64_t guest);
     Task<int> set_entry(Executor &executor, uint64_t guest, Entry entry);
     Task<int> own_table(Executor &executor, uint64_t l1_index, uint64_t &table);
     Task<int> make_table(Executor &executor, uint64_t l1_index, uint64_t shared);
     Task<int> distrust_bitmaps();
     Task<int> contradicted(Executor &executor);
     void give_up(const Entry &before, uint64_t keeps_host);
+
+    // ---- image_place.cc
+    std::optional<uint64_t> place_for(const Entry &before, uint64_t guest) const;
+    uint32_t allocated_parts(const Entry &entry, uint64_t guest) const;
+    Entry placed_entry(const Entry &before, uint64_t host, uint32_t allocated) const;
+    Task<int> write_new(Executor &executor, Entry before, uint64_t guest, uint64_t within,
+                        std::span<const std::byte> bytes);
+    Task<int> write_parts(Entry before, uint64_t guest, uint64_t host, uint32_t wanted, uint32_t there,
+                          uint64_t within, std::span<const std::byte> bytes);
+    Task<int> write_filled(Entry before, uint64_t guest, uint64_t host, Range range, uint64_t within,
+                           std::span<const std::byte> bytes);
+
+    // ---- image_zero.cc
+    Task<int> clear_cluster(Executor &executor, uint64_t guest, bool keep);
+    Task<int> clear_parts(Executor &executor, uint64_t guest, const Entry &before, uint32_t parts, bool keep);
+    Task<int> clear_raw(Executor &executor, uint64_t guest);
+    Task<int> write_zeros(Executor &executor, uint64_t guest, uint64_t within, uint64_t length);
+    Task<int> zero_part(Executor &executor, uint64_t guest, uint64_t start, uint64_t end, bool keep);
     bool reads_zeros(const us_qcow2_run &run) const;
 
     // ---- image_flush.cc

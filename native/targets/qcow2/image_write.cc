@@ -5,15 +5,18 @@
 #include "targets/qcow2/bitmaps.h"
 #include "targets/qcow2/entry_range.h"
 #include "targets/qcow2/image.h"
+#include "targets/qcow2/subclusters.h"
 
 namespace us::qcow2 {
 
 // What is not known clears itself, and bitmaps, which are not kept, are no longer to be relied upon: the
 // image says so before anything changes.
-Task<int> Image::begin_writing() {
+Task<int> Image::begin_writing(bool keeps_contents) {
     // A dirty image's refcounts may be too low: what they call free may be in use.
     if (corrupt() || header_.has(INCOMPATIBLE_DIRTY)) co_return -EUCLEAN;
-    if (int error = co_await distrust_bitmaps()) co_return error;
+    if (!keeps_contents) {
+        if (int error = co_await distrust_bitmaps()) co_return error;
+    }
     uint64_t keeps = header_.autoclear & (AUTOCLEAR_DATA_FILE_RAW | AUTOCLEAR_BITMAPS);
     int error = 0;
     if (header_.autoclear != keeps) error = co_await write_field(media_, HeaderField::autoclear(keeps));
@@ -96,49 +99,6 @@ int Image::check_place(const Entry &before, uint64_t guest, uint64_t within) con
     return overlaps || run_of(before, guest, within).kind == US_QCOW2_BAD ? -EUCLEAN : 0;
 }
 
-// Where the cluster has a place of its own that nothing is read from. In a data file each has, once and for
-// all.
-std::optional<uint64_t> Image::place_for(const Entry &before, uint64_t guest) const {
-    if (options_.data) return guest;
-    us_qcow2_run first = run_of(before, guest, 0);
-    bool reserved = first.kind != US_QCOW2_INFLATE && first.exclusive && !(before.subclusters & 0xffffffff) &&
-                    (header_.shape.extended || first.kind == US_QCOW2_ZEROS);
-    if (!reserved) return std::nullopt;
-    return first.host;
-}
-
-// The whole cluster anew: where it has a place of its own that nothing is read from, there; else in a fresh
-// one.
-Task<int> Image::write_new(Executor &executor, Entry before, uint64_t guest, uint64_t within,
-                           std::span<const std::byte> bytes) {
-    std::vector<std::byte> whole;
-    if (bytes.size() < cluster()) {
-        if (before.word & US_QCOW2_COPIED) co_await still(executor, guest);
-        if (int error = co_await read_cluster(before, guest, whole)) co_return error;
-    }
-    whole.resize(cluster());
-    std::copy(bytes.begin(), bytes.end(), whole.begin() + static_cast<std::ptrdiff_t>(within));
-    // A data file need not be longer than the disk.
-    if (options_.data) whole.resize(std::min(cluster(), round_up(header_.size - guest, US_SECTOR_BYTES)));
-
-    std::optional<uint64_t> place = place_for(before, guest);
-    uint64_t host = place.value_or(0);
-    if (!place) {
-        if (int error = co_await allocator_.allocate(executor, host)) co_return error;
-    }
-    int error = co_await data().write(host, whole);
-    if (error == 0)
-        error = co_await set_entry(executor, guest,
-                                   {host | US_QCOW2_COPIED, header_.shape.extended ? 0xffffffff : 0u, 0});
-    if (error == 0) {
-        give_up(before, host);
-    } else if (!place) {
-        // Nothing has ever led to it.
-        co_await allocator_.release(executor, {host, cluster()});
-    }
-    co_return error;
-}
-
 // What `before` led to and the new entry does not is free once no disk leads to it.
 void Image::give_up(const Entry &before, uint64_t keeps_host) {
     Range range = entry_range(header_, before.word, before.subclusters);
@@ -157,13 +117,14 @@ Task<int> Image::set_entry(Executor &executor, uint64_t guest, Entry entry) {
     if (int error = co_await cache_.get(executor, place, TableKind::l2, slice)) co_return error;
     std::unique_lock lock(cache_.mutex());
     std::byte *at = slice.data() + place % cache_.slice_bytes();
-    // A server that is killed between the two words leaves no subcluster allocated that has no place.
-    bool placed = entry.word & (US_QCOW2_HOST_MASK | US_QCOW2_COPIED);
-    if (header_.shape.extended && !placed) store<uint64_t>(at + 8, entry.subclusters);
+    // A server that is killed between the two words leaves the old cluster or the new one.
+    uint64_t word = qcow2::load<uint64_t>(at);
+    bool second_first = header_.shape.extended && second_word_first(word, entry.word);
+    if (second_first) store<uint64_t>(at + 8, entry.subclusters);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     store<uint64_t>(at, entry.word);
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (header_.shape.extended && placed) store<uint64_t>(at + 8, entry.subclusters);
+    if (header_.shape.extended && !second_first) store<uint64_t>(at + 8, entry.subclusters);
     slice.changed();
     if (options_.map) options_.map->set_clean(false);
     lock.unlock();
@@ -222,78 +183,6 @@ Task<int> Image::make_table(Executor &executor, uint64_t l1_index, uint64_t shar
         std::lock_guard lock(mutex_);
         given_up_.push_back({shared, cluster()});
     }
-    co_return error;
-}
-
-Task<int> Image::clear_cluster(Executor &executor, uint64_t guest, bool keep) {
-    Entry before;
-    if (int error = co_await may_change(executor)) co_return error;
-    if (int error = co_await find(executor, guest, before)) co_return error;
-    us_qcow2_run run = run_of(before, guest, 0);
-    if (run.kind == US_QCOW2_BAD) co_return -EUCLEAN;
-    if (data_is_raw()) {
-        int error = co_await clear_raw(executor, guest);
-        co_return error;
-    }
-    bool plain = run.length == cluster() && before.subclusters == 0;
-    if (run.kind == US_QCOW2_UNALLOCATED && plain && !options_.backing) co_return 0;
-    uint64_t host = keep && run.exclusive ? before.word & US_QCOW2_HOST_MASK : 0;
-    if (host == 0 && run.kind == US_QCOW2_ZEROS && plain && !(before.word & US_QCOW2_HOST_MASK)) co_return 0;
-    Entry after{host != 0 ? host | US_QCOW2_COPIED : 0, 0, 0};
-    if (header_.shape.extended)
-        after.subclusters = 0xffffffff00000000;
-    else
-        after.word |= US_QCOW2_ZERO;
-    int error = co_await set_entry(executor, guest, after);
-    if (error == 0) give_up(before, host);
-    co_return error;
-}
-
-// A raw data file is the same disk to those who know nothing of the image.
-Task<int> Image::clear_raw(Executor &executor, uint64_t guest) {
-    std::vector<std::byte> zeros(std::min(cluster(), round_up(header_.size - guest, US_SECTOR_BYTES)));
-    int error = co_await write_part(executor, guest, 0, zeros);
-    co_return error;
-}
-
-Task<int> Image::zero(Executor &executor, uint64_t offset, uint64_t length, bool keep) {
-    Turns::Ticket turn =
-        co_await turns_.begin(executor, offset / cluster(), header_.clusters(offset + length), false);
-    int error = lies_inside(offset, length) ? 0 : -EINVAL;
-    std::vector<std::byte> zeros;
-    for (uint64_t end = offset + length; offset < end && error == 0;) {
-        uint64_t within = offset % cluster(), bytes = std::min(cluster() - within, end - offset);
-        // The last one need not be whole: what is behind the disk's end is nobody's.
-        bool whole = within == 0 && (bytes == cluster() || offset + bytes == header_.size);
-        us_qcow2_run run{};
-        if (whole && header_.version >= 3) {
-            error = co_await clear_cluster(executor, offset, keep);
-        } else if (error = co_await look_up(executor, offset, run);
-                   error == 0 && (run.length < bytes || !reads_zeros(run))) {
-            zeros.assign(bytes, std::byte{0});
-            error = co_await write_part(executor, offset - within, within, zeros);
-        }
-        offset += bytes;
-    }
-    turns_.end(turn);
-    if (error == -EUCLEAN) co_await contradicted(executor);
-    co_return error;
-}
-
-bool Image::reads_zeros(const us_qcow2_run &run) const {
-    return run.kind == US_QCOW2_ZEROS || (run.kind == US_QCOW2_UNALLOCATED && !options_.backing);
-}
-
-Task<int> Image::discard(Executor &executor, uint64_t offset, uint64_t length) {
-    uint64_t first = header_.clusters(offset), end = header_.clusters(offset + length);
-    if (header_.version < 3 || first >= end) co_return 0;
-    Turns::Ticket turn = co_await turns_.begin(executor, first, end, false);
-    int error = lies_inside(offset, length) ? 0 : -EINVAL;
-    if (offset + length != header_.size) end = (offset + length) / cluster();
-    for (uint64_t i = first; i < end && error == 0; i++)
-        error = co_await clear_cluster(executor, i * cluster(), false);
-    turns_.end(turn);
-    if (error == -EUCLEAN) co_await contradicted(executor);
     co_return error;
 }
 

@@ -80,10 +80,9 @@ Task<int> Image::clear_tail(Executor &executor, uint64_t from) {
     uint64_t within = from % cluster();
     if (within == 0) co_return 0;
     Entry entry;
-    std::vector<std::byte> bytes;
+    std::vector<std::byte> tail(cluster() - within);
     if (int error = co_await find(executor, from - within, entry)) co_return error;
-    if (int error = co_await read_cluster(entry, from - within, bytes)) co_return error;
-    std::span<std::byte> tail = std::span(bytes).subspan(within);
+    if (int error = co_await read_cluster(entry, from - within, within, tail)) co_return error;
     if (std::all_of(tail.begin(), tail.end(), [](std::byte byte) { return byte == std::byte{0}; }))
         co_return 0;
     std::fill(tail.begin(), tail.end(), std::byte{0});

@@ -80,7 +80,7 @@ void append_entry(std::vector<std::byte> &table, const Snapshot &s) {
 bool parse_snapshots(std::span<const std::byte> bytes, const Header &header, SnapshotTable &table,
                      std::optional<Refusal> &refusal) {
     table = {};
-    size_t at = 0;
+    size_t at = 0, end = 0;
     for (uint32_t i = 0; i < header.nr_snapshots; i++) {
         std::span<const std::byte> rest = bytes.subspan(std::min(at, bytes.size()));
         if (rest.size() < FIXED_BYTES) return false;
@@ -94,9 +94,11 @@ bool parse_snapshots(std::span<const std::byte> bytes, const Header &header, Sna
         if (rest.size() < entry) return false;
         table.snapshots.push_back(read_entry(rest.first(entry), header));
         if ((refusal = check_entry(table.snapshots.back(), header))) return true;
+        end = at + entry;
         at += round_up(entry, 8);
     }
-    table.range = {header.snapshots_offset, at};
+    // QEMU does not pad the last one, with which its file may end.
+    table.range = {header.snapshots_offset, end};
     return true;
 }
 
