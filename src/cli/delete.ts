@@ -7,9 +7,15 @@ import type { ExitStatus, Invocation } from "./common/invocation.js";
 import { createProgress } from "./common/progress.js";
 import { reportError, toStackError } from "./common/report.js";
 import { meansFile } from "./common/stack-files.js";
-import { acceptedStacks, checkedName } from "./common/stacks.js";
+import { checkedName } from "./common/stack-name.js";
 
 const DEFAULT_TIMEOUT_MS = 120_000;
+
+/** Loads the parser of stack files, which names alone do not need. */
+async function stacksOf(invocation: Invocation) {
+  const { acceptedStacks } = await import("./common/stacks.js");
+  return await acceptedStacks(invocation);
+}
 
 /** Names in the order of deletion; null when a file is refused. */
 async function namesToDelete(
@@ -26,7 +32,7 @@ async function namesToDelete(
   const fromFlags = new Set(options.filename ?? []);
   const files = args.filter((word) => fromFlags.has(word) || meansFile(word));
   const names = args.filter((word) => !files.includes(word)).map(checkedName);
-  const stacks = files.length === 0 ? [] : await acceptedStacks({ ...invocation, args: files });
+  const stacks = files.length === 0 ? [] : await stacksOf({ ...invocation, args: files });
   if (stacks === null) return null;
   return [...new Set([...names, ...stacks.map(({ spec }) => spec.name)])].reverse();
 }

@@ -3,7 +3,7 @@
 import { StackError } from "../errors.js";
 import { openController } from "../reconcile/client.js";
 import type { ExitStatus, Invocation } from "./common/invocation.js";
-import { checkedName } from "./common/stacks.js";
+import { checkedName } from "./common/stack-name.js";
 import { isStructured, printValue } from "./common/structured.js";
 import { explain, renderExplanation } from "./render/explain.js";
 

@@ -6,7 +6,7 @@ import { StackError } from "../errors.js";
 import { openController } from "../reconcile/client.js";
 import type { ExitStatus, Invocation } from "./common/invocation.js";
 import { meansFile } from "./common/stack-files.js";
-import { acceptedStacks, checkedName } from "./common/stacks.js";
+import { checkedName } from "./common/stack-name.js";
 
 /** The XML prologue names a DTD on the network; a picture in a page needs neither. */
 const PROLOGUE = /^<\?xml[\s\S]*?(?=<svg)/;
@@ -33,6 +33,7 @@ async function graphsOf(invocation: Invocation): Promise<readonly Graph[] | null
   if (word === undefined || others.length > 0)
     throw new StackError("usage", "give one stack file or one name");
   if (meansFile(word) || options.filename !== undefined) {
+    const { acceptedStacks } = await import("./common/stacks.js");
     const stacks = await acceptedStacks(invocation);
     return stacks === null ? null : stacks.map(({ spec }) => graphOfSpec(spec));
   }

@@ -2,7 +2,7 @@
 
 import { readLogs } from "../reconcile/logs.js";
 import type { ExitStatus, Invocation, Since } from "./common/invocation.js";
-import { checkedName } from "./common/stacks.js";
+import { checkedName } from "./common/stack-name.js";
 import { renderLogLine } from "./render/log-lines.js";
 
 function sinceMs(since: Since): number {

@@ -7,7 +7,7 @@ import { checkDocument, type Finding, hasErrors, type StackDocument, withOption 
 import { changeSignal, follow } from "./common/change.js";
 import type { ExitStatus, Invocation } from "./common/invocation.js";
 import { createProgress } from "./common/progress.js";
-import { checkedName } from "./common/stacks.js";
+import { checkedName } from "./common/stack-name.js";
 
 const TIMEOUT_MS = 60_000;
 

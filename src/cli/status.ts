@@ -5,7 +5,7 @@ import { StackError } from "../errors.js";
 import { openController } from "../reconcile/client.js";
 import type { StatusItem } from "../reconcile/status-schema.js";
 import type { ExitStatus, Invocation } from "./common/invocation.js";
-import { checkedName } from "./common/stacks.js";
+import { checkedName } from "./common/stack-name.js";
 import { isStructured, printValue } from "./common/structured.js";
 import { renderStatusItem, renderStatusTable } from "./render/status.js";
 

@@ -5,7 +5,7 @@ import type { WaitCondition } from "../reconcile/api.js";
 import { openController } from "../reconcile/client.js";
 import type { ExitStatus, Invocation } from "./common/invocation.js";
 import { reportError, toStackError } from "./common/report.js";
-import { checkedName } from "./common/stacks.js";
+import { checkedName } from "./common/stack-name.js";
 
 const DEFAULT_TIMEOUT_MS: Readonly<Record<WaitCondition, number>> = { ready: 60_000, synced: 86_400_000 };
 

@@ -7,11 +7,11 @@
 
 import type { ErrorObject } from "ajv/dist/2020.js";
 import { type ErrorCode, isErrorCode } from "../errors.js";
+import type { BrokenByteRule } from "./byte-rules.js";
 import type { DocPath, Finding } from "./finding.js";
 import { nearestName } from "./names.js";
 import { nearest } from "./nearest.js";
 import { describePlace, describePlaceIs, describeValue, quote } from "./place.js";
-import type { BrokenByteRule } from "./schema-check.js";
 import { formatSize, nearestSize } from "./size.js";
 
 type Schema = Readonly<Record<string, unknown>>;

@@ -40,6 +40,7 @@ describe("the published schema", async () => {
   it.each([
     "schema/stack.v1.schema.json",
     "src/spec/schema.gen.ts",
+    "src/spec/validate.gen.ts",
     "src/spec/spec.gen.ts",
     "docs/spec.md",
     "docs/errors.md",

@@ -1,4 +1,4 @@
-/** The stacks that a command line names: read from files with every problem said, or names of applied ones. */
+/** The stacks of the files that a command line names, read with every problem said. Loads the parser of stack files. */
 
 import { StackError } from "../../errors.js";
 import {
@@ -104,15 +104,4 @@ export function printFindings(stack: LoadedStack, findings: readonly Finding[], 
 export function findingsOf(error: unknown): readonly Finding[] {
   const findings = error instanceof StackError ? error.details.findings : undefined;
   return Array.isArray(findings) ? (findings as Finding[]) : [];
-}
-
-const DNS_LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
-
-/** @throws StackError "usage" for a word that no stack can have as its name */
-export function checkedName(word: string): string {
-  if (DNS_LABEL.test(word)) return word;
-  throw new StackError(
-    "usage",
-    `"${word}" cannot be the name of a stack: names are DNS labels such as "demo"`,
-  );
 }
