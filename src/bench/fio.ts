@@ -10,6 +10,8 @@ export interface Job {
   rw: "randread" | "randwrite" | "read" | "write";
   blockBytes: number;
   depth: number;
+  /** Ends when every block has been there once, should that come before its time: what is written is written anew. */
+  once?: boolean;
 }
 
 /** The jobs that the published figures are about. */
@@ -50,7 +52,7 @@ export async function nbdIops(uri: string, job: Job, seconds: number): Promise<n
     `--rw=${job.rw}`,
     `--bs=${job.blockBytes}`,
     `--iodepth=${job.depth}`,
-    "--time_based=1",
+    ...(job.once === true ? [] : ["--time_based=1"]),
     `--runtime=${seconds}`,
   ]);
   return result.read.iops + result.write.iops;

@@ -3,7 +3,7 @@
  * A ratio above 1 is better for throughput and worse for costs; `better` says which.
  */
 export interface Row {
-  /** nbd, delay, instructions, latency, restart or lifecycle. */
+  /** nbd, qcow2, delay, instructions, latency, restart or lifecycle. */
   suite: string;
   /** What was done, e.g. "4 KiB random read, depth 32". */
   name: string;
@@ -36,6 +36,13 @@ export function reached(row: Row): boolean | null {
   if (row.goal === undefined) return null;
   const measured = row.peer === undefined ? row.ours : row.ours / row.peer.value;
   return row.better === "higher" ? measured >= row.goal : measured <= row.goal;
+}
+
+/** What was measured anew takes the place of what was measured before, row by row; what was not stays, first. */
+export function merged(before: Report, after: Report): Report {
+  const key = (row: Row) => JSON.stringify([row.suite, row.name, row.peer?.name]);
+  const anew = new Set(after.rows.map(key));
+  return { ...after, rows: [...before.rows.filter((row) => !anew.has(key(row))), ...after.rows] };
 }
 
 /** The middle value, or the mean of the two in the middle; NaN for none. */

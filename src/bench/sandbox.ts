@@ -1,5 +1,6 @@
 /** A folder and a controller of their own for a benchmark, driven through the command line as a user would. */
 import { execFile, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -23,8 +24,11 @@ export async function onPath(program: string): Promise<boolean> {
 
 const MIB = 1 << 20;
 
-/** Milliseconds until the server says that it is ready; it is stopped again before this returns. */
-async function startServer(config: string): Promise<number> {
+/**
+ * Milliseconds until the server says that it is ready; it is stopped again before this returns.
+ * look: at the server that is ready, by its process.
+ */
+export async function startServer(config: string, look?: (pid: number) => Promise<void>): Promise<number> {
   const begin = process.hrtime.bigint();
   const child = spawn(SERVER, ["--config", config, "--ready-fd", "3"], {
     stdio: ["ignore", "ignore", "ignore", "pipe"],
@@ -36,6 +40,7 @@ async function startServer(config: string): Promise<number> {
     if (said.includes('"ready"')) break;
   }
   const elapsed = Number(process.hrtime.bigint() - begin) / 1e6;
+  if (/"ready": *true/.test(said) && child.pid !== undefined) await look?.(child.pid);
   child.kill("SIGTERM");
   await ended;
   if (!/"ready": *true/.test(said)) throw new Error(`the server did not start: ${said.trim()}`);
@@ -44,6 +49,8 @@ async function startServer(config: string): Promise<number> {
 
 export interface Sandbox {
   folder: string;
+  /** On a tmpfs where there is one, as those that servers get by default are. */
+  runDir: string;
   environment: NodeJS.ProcessEnv;
   apply(name: string, spec: object): Promise<void>;
   delete(name: string): Promise<void>;
@@ -58,16 +65,18 @@ export interface Sandbox {
 /** `parent`: where the data goes; by default the temporary folder. */
 export async function openSandbox(parent: string = tmpdir()): Promise<Sandbox> {
   const folder = await mkdtemp(join(parent, "ublk-stack-bench-"));
+  const runDir = await mkdtemp(join(existsSync("/dev/shm") ? "/dev/shm" : parent, "ublk-stack-bench-run-"));
   const environment = {
     ...process.env,
     UBLK_STACK_STATE_DIR: join(folder, "state"),
-    UBLK_STACK_RUN_DIR: join(folder, "run"),
+    UBLK_STACK_RUN_DIR: runDir,
   };
   const cli = async (...args: string[]) =>
     (await run(process.execPath, [CLI, ...args], { env: environment, maxBuffer: 16 << 20 })).stdout;
 
   return {
     folder,
+    runDir,
     environment,
     async apply(name, spec) {
       const file = join(folder, `${name}.yaml`);
@@ -92,18 +101,18 @@ export async function openSandbox(parent: string = tmpdir()): Promise<Sandbox> {
     async status(name) {
       return JSON.parse(await cli("status", name, "-o", "json"));
     },
-    controllerPid: () => readFile(join(folder, "run/controller.pid"), "utf8"),
+    controllerPid: () => readFile(join(runDir, "controller.pid"), "utf8"),
     async serverStartMs(rounds) {
-      const runDir = join(folder, "start");
-      await mkdir(runDir, { recursive: true });
+      const startDir = join(folder, "start");
+      await mkdir(startDir, { recursive: true });
       const image = join(folder, "start.img");
       await writeFile(image, Buffer.alloc(MIB));
-      const config = join(runDir, "config.json");
+      const config = join(startDir, "config.json");
       const spec = {
         layers: { disk: { file: { path: image, size: MIB } } },
         exports: { data: { layer: "disk", frontend: "nbd" } },
       };
-      await writeFile(config, JSON.stringify(serverConfig("start", spec, { runDir })));
+      await writeFile(config, JSON.stringify(serverConfig("start", spec, { runDir: startDir })));
       const times: number[] = [];
       for (let round = 0; round < rounds; round++) times.push(await startServer(config));
       return median(times);
@@ -111,7 +120,7 @@ export async function openSandbox(parent: string = tmpdir()): Promise<Sandbox> {
     async close() {
       await cli("delete", "--all");
       await cli("controller", "stop");
-      await rm(folder, { recursive: true, force: true });
+      for (const made of [folder, runDir]) await rm(made, { recursive: true, force: true });
     },
   };
 }

@@ -1,6 +1,6 @@
 /** `ublk-stack bench`: ourselves against peers in one run, as a table, as JSON and as a chart. */
 
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { join } from "node:path";
 import { benchCrash } from "../bench/crash.js";
@@ -10,16 +10,17 @@ import { benchInstructions } from "../bench/instructions.js";
 import { benchLatency } from "../bench/latency.js";
 import { benchLifecycle } from "../bench/lifecycle.js";
 import { benchNbd } from "../bench/nbd.js";
+import { benchQcow2 } from "../bench/qcow2.js";
 import { renderChart, renderReport } from "../bench/report.js";
 import { benchRestart } from "../bench/restart.js";
-import type { Report, Row } from "../bench/result.js";
+import { merged, type Report, type Row } from "../bench/result.js";
 import { openSandbox, type Sandbox } from "../bench/sandbox.js";
 import type { ExitStatus, Invocation } from "./common/invocation.js";
 
 type Suite = (sandbox: Sandbox, progress: (text: string) => void) => Promise<Row[]>;
 
 /** How much is enough: quick shows that the benchmark works, full is what figures are quoted from. */
-function suites(quick: boolean): Record<string, Suite> {
+function suites(quick: boolean, rows: readonly string[] | undefined): Record<string, Suite> {
   return {
     lifecycle: (sandbox, progress) =>
       benchLifecycle(
@@ -33,6 +34,14 @@ function suites(quick: boolean): Record<string, Suite> {
         quick
           ? { rounds: 1, seconds: 1, sizeBytes: 64 << 20 }
           : { rounds: 5, seconds: 4, sizeBytes: 1 << 30 },
+        progress,
+      ),
+    qcow2: (sandbox, progress) =>
+      benchQcow2(
+        sandbox,
+        quick
+          ? { rounds: 1, seconds: 1, sizeBytes: 64 << 20, largeBytes: 2 ** 36, rows }
+          : { rounds: 5, seconds: 2, sizeBytes: 1 << 30, largeBytes: 2 ** 40, rows },
         progress,
       ),
     crash: (sandbox, progress) =>
@@ -72,6 +81,7 @@ function suites(quick: boolean): Record<string, Suite> {
 export async function run({ options, rawOptions, terminal }: Invocation): Promise<ExitStatus> {
   const chosen = rawOptions.suite as readonly string[] | undefined;
   const quick = rawOptions.quick === true;
+  const rows = rawOptions.rows as readonly string[] | undefined;
   const progress = (text: string) => {
     if (terminal.err.isTerminal) terminal.err.write(`\r\u001b[K${text}`);
   };
@@ -82,7 +92,7 @@ export async function run({ options, rawOptions, terminal }: Invocation): Promis
     skipped: [],
   };
   let failed = false;
-  for (const [name, suite] of Object.entries(suites(quick))) {
+  for (const [name, suite] of Object.entries(suites(quick, rows))) {
     if (chosen !== undefined && !chosen.includes(name)) continue;
     const sandbox = await openSandbox(rawOptions.folder as string | undefined);
     try {
@@ -104,9 +114,14 @@ export async function run({ options, rawOptions, terminal }: Invocation): Promis
   const folder = rawOptions.save as string | undefined;
   if (folder !== undefined) {
     mkdirSync(folder, { recursive: true });
-    writeFileSync(join(folder, "bench.json"), `${JSON.stringify(report, null, 2)}\n`);
-    writeFileSync(join(folder, "bench.svg"), renderChart(report));
-    writeFileSync(join(folder, "engines.svg"), renderEngineChart(report));
+    const json = join(folder, "bench.json");
+    const all =
+      rows !== undefined && existsSync(json)
+        ? merged(JSON.parse(readFileSync(json, "utf8")) as Report, report)
+        : report;
+    writeFileSync(json, `${JSON.stringify(all, null, 2)}\n`);
+    writeFileSync(join(folder, "bench.svg"), renderChart(all));
+    writeFileSync(join(folder, "engines.svg"), renderEngineChart(all));
     const written = ["bench.json", "bench.svg", "engines.svg"].map((name) => join(folder, name));
     terminal.err.line(`written: ${written.join(", ")}`);
   }

@@ -164,7 +164,7 @@ export const STAY: OptionSpec = {
   description: "run: go on when the last stack is deleted (for systemd)",
 };
 
-const SUITES = ["lifecycle", "nbd", "crash", "delay", "instructions", "latency", "restart"];
+const SUITES = ["lifecycle", "nbd", "qcow2", "crash", "delay", "instructions", "latency", "restart"];
 
 function suite(text: string, previous: unknown): string[] {
   if (!SUITES.includes(text)) throw new BadOption(`expected one of ${SUITES.join(", ")}`);
@@ -175,6 +175,12 @@ export const SUITE: OptionSpec = {
   flags: "--suite <name>",
   description: `measure only this: ${SUITES.join(", ")}; may be repeated`,
   parse: suite,
+};
+export const ROWS: OptionSpec = {
+  flags: "--rows <text>",
+  description:
+    "suite qcow2: only rows with this in their names, saved beside what was saved before; may be repeated",
+  parse: collect,
 };
 export const QUICK: OptionSpec = {
   flags: "--quick",

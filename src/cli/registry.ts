@@ -353,13 +353,21 @@ that shows it again. docs/crash.md says more.`,
   {
     name: "bench",
     summary: "measure this build against its peers, in one run",
-    details: `Suites: lifecycle (start, memory, idle), nbd (against nbdkit and qemu-storage-daemon on the same file), crash (states a
+    details: `Suites: lifecycle (start, memory, idle), nbd (against nbdkit and qemu-storage-daemon on the same file), qcow2 (against
+QEMU's servers on the same image, and opening a large one), crash (states a
 second, against replaying the log by hand), delay (how late a delay is, against nbdkit's), and on real ublk in the virtual
 machine instructions (both engines against the kernel's own devices, and each instrument that is switched off), latency (the
 engines, and each way of polling) and restart (how soon a server serves, and is replaced, with each engine). Figures are ratios or counts, so that they mean the same on another machine.`,
     group: "Program",
     arguments: [],
-    options: [options.SUITE, options.QUICK, options.SAVE, options.FOLDER, options.outputOf(["json"])],
+    options: [
+      options.SUITE,
+      options.ROWS,
+      options.QUICK,
+      options.SAVE,
+      options.FOLDER,
+      options.outputOf(["json"]),
+    ],
     examples: ["bench --quick", "bench --suite nbd --save bench-results"],
     load: () => import("./bench.js"),
   },
