@@ -34,12 +34,19 @@ export async function fetchTests(): Promise<{ folder: string } | { unavailable: 
   return { folder: join(stdout.trim(), "tests/qemu-iotests") };
 }
 
-/** Names of the tests that QEMU has in those groups, for any format. */
-export async function testsOf(folder: string, groups?: string): Promise<string[]> {
-  const args = ["check", "-qcow2", "-n", ...(groups === undefined ? [] : ["-g", groups])];
+/** As the table of expectations has it: 7.2. */
+export async function qemuVersion(): Promise<string> {
+  const { stdout } = await call("qemu-img", ["--version"]);
+  return /version (\d+\.\d+)/.exec(stdout)?.[1] ?? "none";
+}
+
+/** Names of all tests, whatever format they are for. */
+export async function testsOf(folder: string): Promise<string[]> {
+  const args = ["check", "-qcow2", "-n"];
   const { status, stdout, stderr } = await call("python3", args, { cwd: folder, env: environment("", "") });
   if (status !== 0) throw new Error(`check -n ended with ${status}: ${stderr}`);
-  return stdout.trim().split("\n");
+  // check prints them with their folder, and takes them without.
+  return stdout.trim().split("\n").map((name) => name.replace("tests/", ""));
 }
 
 /** @param jobs how many at a time */
@@ -71,7 +78,7 @@ export async function runTests(
     });
     const outcomes = new Map<string, Outcome>();
     for (const name of names) {
-      const outcome = await outcomeOf(text, name, folder, scratch, broker.account(name.replace(/.*\//, "")));
+      const outcome = await outcomeOf(text, name, folder, scratch, broker.account(name));
       if (outcome === null) throw new Error(`check says nothing of ${name}:\n${text}`);
       outcomes.set(name, outcome);
     }
@@ -108,26 +115,25 @@ async function outcomeOf(
   scratch: string,
   account: Account,
 ): Promise<Outcome | null> {
-  const stem = name.replace(/.*\//, "");
   const line = text
     .split("\n")
     .map((each) => /^(\S+)\s+(pass|fail|not run)\s+\[\S+\]\s+\[\S+\]\s*(?:([\d.]+)s|\.\.\.)?\s*(?:\(last: \S+\))?\s*(.*)$/.exec(each))
-    .find((match) => match?.[1] === stem);
+    .find((match) => match?.[1] === name);
   if (line === undefined || line === null) return null;
   const status = line[2] as Outcome["status"];
   return {
     status,
     reason: (line[4] ?? "").trim(),
     seconds: Number(line[3] ?? 0),
-    difference: status === "fail" ? await differenceOf(name, folder, join(scratch, "t", stem)) : "",
+    difference: status === "fail" ? await differenceOf(name, folder, join(scratch, "t", name)) : "",
     account,
   };
 }
 
 async function differenceOf(name: string, folder: string, scratch: string): Promise<string> {
-  const bad = join(scratch, `${name.replace(/.*\//, "")}.out.bad`);
+  const bad = join(scratch, `${name}.out.bad`);
   const expected = [`${name}.out.qcow2`, `${name}.pc.out`, `${name}.out`]
-    .map((file) => join(folder, file))
+    .flatMap((file) => [join(folder, file), join(folder, "tests", file)])
     .find(existsSync);
   if (expected === undefined) return readFileSync(bad, "utf8");
   return (await call("diff", ["-u", "-b", expected, bad])).stdout;

@@ -62,7 +62,9 @@ async function addImage(
   if (header.dataFile !== null) {
     if (header.dataFile === "") throw refused("the image does not say where its data are");
     options.dataFile = `${name}-data`;
-    layers[`${name}-data`] = { file: { path: relative(folder, beside(header.dataFile)), create: "never" }, readOnly };
+    const data = beside(header.dataFile);
+    sizeOf(data);
+    layers[`${name}-data`] = { file: { path: relative(folder, data), create: "never" }, readOnly };
   }
   if (header.backing !== null) {
     options.backing = `${name}-below`;
@@ -94,7 +96,7 @@ function sizeOf(path: string): number {
   try {
     return statSync(path).size;
   } catch {
-    throw refused(`there is no backing file "${path}"`);
+    throw refused(`there is no file "${path}"`);
   }
 }
 
