@@ -158,12 +158,12 @@ describe("one stem per layer", () => {
     .map((file) => /^schema\/layers\/(.+)\.schema\.json$/.exec(file)?.[1])
     .filter((stem) => stem !== undefined);
 
-  /** The step in the core, and its vectors: a layer's own, or that of all instruments, or the leaves' none. */
+  /** The step in the core, and its vectors: a layer's own, that of all instruments or formats, or the leaves' none. */
   const step = (stem: string) => {
     if (files.includes(`native/core/${stem}.h`)) return stem;
     const target = `native/targets/${stem}/${stem}.h`;
-    const isInstrument = files.includes(target) && /: public Instrument\b/.test(text(target));
-    return isInstrument ? "instrument" : "leaves";
+    const [, kind] = (files.includes(target) && /: public (Instrument|Format)\b/.exec(text(target))) || [];
+    return kind?.toLowerCase() ?? "leaves";
   };
 
   it("has layers", () => {

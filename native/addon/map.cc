@@ -1,6 +1,8 @@
 #include "addon/map.h"
 
 #include <atomic>
+#include <bit>
+#include <memory>
 
 #include <nlohmann/json.hpp>
 
@@ -39,14 +41,31 @@ us_live live_words(const DeviceConfig &config, const json &overrides) {
     return live;
 }
 
-json pieces_of(const us_table &table, const us_live &live, const json &request) {
+// live.NAME of a format: { unitBytes, clean, units: [[unit, place, kind], …] }, kind as in core/format.h.
+void tell_words(const DeviceConfig &config, uint32_t layer, const json &asked, us_live &live,
+                us_words &words) {
+    const json all = asked.value("live", json::object());
+    json own = all.value(config.targets[layer]->config().name, json::object());
+    us_live_layer &of = live.layers[layer];
+    of.gate = (own.contains("units") ? US_LIVE_MAP_OPEN : 0) |
+              (own.value("clean", false) ? US_LIVE_TABLES_CLEAN : 0);
+    of.window_start = static_cast<us_u64>(std::countr_zero(own.value("unitBytes", uint64_t{65536})));
+    uint64_t place = config.table.layers[layer].param[US_FORMAT_PLACE], bits = place >> 32;
+    for (const json &unit : own.value("units", json::array())) {
+        uint64_t number = unit.at(0);
+        us_u64 &word = words.word[static_cast<uint32_t>(place) + (number & ((uint64_t{1} << bits) - 1))];
+        word = us_format_word(number >> bits, unit.at(1), unit.at(2));
+    }
+}
+
+json pieces_of(const us_table &table, const us_live &live, const us_words *words, const json &request) {
     us_walk walk{};
     us_walk_begin(&walk, request.at("root"), request.at("op"), request.at("offset"), request.at("length"));
     walks++;
     json pieces = json::array();
     us_piece piece;
     for (;;) {
-        us_walk_result result = us_walk_next(&walk, &table, &live, &piece);
+        us_walk_result result = us_walk_next(&walk, &table, &live, words, &piece);
         if (result == US_WALK_END) return pieces;
         if (result == US_WALK_BAD) return nullptr;
         int redirected = result == US_WALK_REDIRECT;
@@ -60,9 +79,12 @@ std::string map_requests(const std::string &question) {
     json asked = json::parse(question);
     DeviceConfig config = read_config({{"table", asked.at("device")}});
     us_live live = live_words(config, asked.value("live", json::object()));
+    auto words = std::make_unique<us_words>();
+    for (uint32_t i = 0; i < config.table.nr_layers; i++)
+        if (config.table.layers[i].type == US_TYPE_FORMAT) tell_words(config, i, asked, live, *words);
     json pieces = json::array();
     for (const json &request : asked.at("requests"))
-        pieces.push_back(pieces_of(config.table, live, request));
+        pieces.push_back(pieces_of(config.table, live, words.get(), request));
     return json{{"walks", walks.load()}, {"pieces", pieces}}.dump();
 }
 

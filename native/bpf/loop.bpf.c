@@ -32,7 +32,7 @@ struct us_loop_counters counters;
 struct us_head head;
 struct us_walk walk;
 struct us_piece piece;
-struct us_live unused; /* where no mirror is */
+struct us_live unused; /* where nothing has live words */
 
 char _license[] SEC("license") = "Dual MIT/GPL";
 
@@ -40,8 +40,8 @@ char _license[] SEC("license") = "Dual MIT/GPL";
 struct slot {
     us_u64 sequence, offset, length;
     us_u32 root, op;
-    us_u64 kernel_times;
-    us_u64 reserved[3];
+    us_u64 kernel_times, kernel_reads;
+    us_u64 reserved[2];
 };
 _Static_assert(sizeof(struct slot) == 64, "a slot fills a cache line");
 #define US_SLOT_FAST (1ULL << 63)
@@ -133,6 +133,7 @@ US_INLINE void publish(struct ring *r, us_u32 tag, us_u32 op, us_u64 offset, us_
     slot->op = op;
     us_u64 times = slot->kernel_times + 1;
     slot->kernel_times = times;
+    slot->kernel_reads += op == UBLK_IO_OP_READ;
     /* An exchange is a full barrier: live words read after it are not older than the slot. */
     __sync_lock_test_and_set(&slot->sequence, times | US_SLOT_FAST);
 }
@@ -196,11 +197,11 @@ US_INLINE int room(struct ring *r, struct us_loop_tag *t) {
 
 /* Places the head in full from where it fans out, or begins with a flush. 0, or the reason to give it up. */
 US_INLINE us_u32 place_walked(struct ring *r, us_u32 tag, struct us_loop_tag *t, const struct us_live *live,
-                              us_u64 buffer, us_u32 fua) {
+                              const struct us_words *words, us_u64 buffer, us_u32 fua) {
     us_walk_begin(&walk, head.layer, head.op, head.offset, head.length);
     walk.frames[0].buffer = buffer;
     bpf_repeat(PASSES) {
-        int result = us_pass(&walk, live, &piece);
+        int result = us_pass(&walk, live, words, &piece);
         if (result == US_WALK_ON) continue;
         if (result == US_WALK_END) return 0;
         if (result == US_WALK_REDIRECT) return 1 + US_LOOP_BY_LAYER;
@@ -225,12 +226,14 @@ US_INLINE void place_all(struct ring *r, us_u32 tag, struct us_loop_tag *t, us_u
     }
     const struct us_live *live =
         config.shared ? (const struct us_live *)(r->region + config.live_offset) : &unused;
+    const struct us_words *words =
+        config.words_offset ? (const struct us_words *)(r->region + config.words_offset) : NULL;
     us_u64 done = 0;
     do {
         int result = US_WALK_ON;
         us_head_begin(&head, config.root, t->op, offset + done, length - done);
         while (!at_leaf() && US_MAY_GO_ON) {
-            result = us_down(&head, live);
+            result = us_down(&head, live, words);
             if (result != US_WALK_ON) break;
         }
         if (result != US_WALK_ON && result != US_WALK_PIECE) {
@@ -239,7 +242,7 @@ US_INLINE void place_all(struct ring *r, us_u32 tag, struct us_loop_tag *t, us_u
         }
         us_u32 reason = 0;
         if (!at_leaf()) {
-            reason = place_walked(r, tag, t, live, done, fua);
+            reason = place_walked(r, tag, t, live, words, done, fua);
         } else if (room(r, t)) {
             struct us_piece straight = {head.layer, head.offset, head.length, done};
             place(r, tag, t, &straight, fua);
@@ -289,7 +292,7 @@ US_INLINE void begin(struct ring *r, us_u32 tag) {
     t->pending = 1;
     t->op = (us_u16)op; /* enum us_op has the driver's numbers for these three */
     t->reason = 0;
-    t->tracked = config.tracked && writes;
+    t->tracked = config.tracked && (writes || (config.tracks_reads && op == UBLK_IO_OP_READ));
     if (t->tracked) publish(r, tag, op, offset, length);
     place_all(r, tag, t, offset, length, fua);
     if (--t->pending == 0) finish(r, tag, t);

@@ -58,7 +58,9 @@ struct us_loop_config {
     us_u32 pass_flushes;                            /* and durable writes: US_LOOP_BY_SYNC */
     us_u32 shared;                                  /* live words are in the region */
     us_u32 tracked;                                 /* writes publish in-flight slots there */
+    us_u32 tracks_reads;                            /* … and reads: what they see may go away */
     us_u32 region_bytes, live_offset, slots_offset; /* of this queue's first slot */
+    us_u32 words_offset;                            /* of formats; 0: there are none */
     us_u64 size_bytes;
     us_u64 passed_stride; /* of us_loop_counters.passed_base */
     us_u64 spin_ns;       /* poll so long before sleeping; 0: sleep at once */

@@ -36,14 +36,16 @@ struct us_plan {
 
 US_INLINE const struct us_table *us_table_of(void);
 
-__noinline __weak int us_pass(struct us_walk *walk, const struct us_live *live, struct us_piece *piece) {
+__noinline __weak int us_pass(struct us_walk *walk, const struct us_live *live, const struct us_words *words,
+                              struct us_piece *piece) {
     if (!walk || !live || !piece) return US_WALK_BAD;
-    return us_walk_pass(walk, us_table_of(), live, piece);
+    return us_walk_pass(walk, us_table_of(), live, words, piece);
 }
 
-__noinline __weak int us_down(struct us_head *head, const struct us_live *live) {
+__noinline __weak int us_down(struct us_head *head, const struct us_live *live,
+                              const struct us_words *words) {
     if (!head || !live) return US_WALK_BAD;
-    return us_head_down(head, us_table_of(), live);
+    return us_head_down(head, us_table_of(), live, words);
 }
 
 US_INLINE us_u32 us_plan_ended(int result) {
@@ -53,20 +55,21 @@ US_INLINE us_u32 us_plan_ended(int result) {
 }
 
 /* Plans the head of what us_head_begin() was told; afterwards head.length says how much that is. */
-__noinline __weak int us_map_head(struct us_plan *plan, const struct us_live *live) {
+__noinline __weak int us_map_head(struct us_plan *plan, const struct us_live *live,
+                                  const struct us_words *words) {
     if (!plan || !live) return US_PLAN_BAD;
     int result = US_WALK_ON;
     plan->nr_pieces = 0;
     plan->reason = US_PLAN_BY_SIZE;
     bpf_repeat(US_MAX_DEPTH + 1) {
-        result = us_down(&plan->head, live);
+        result = us_down(&plan->head, live, words);
         if (result != US_WALK_ON) break;
     }
     if (result != US_WALK_PIECE) return plan->reason = us_plan_ended(result);
 
     us_walk_begin(&plan->walk, plan->head.layer, plan->head.op, plan->head.offset, plan->head.length);
     bpf_repeat(US_PLAN_PASSES) {
-        result = us_pass(&plan->walk, live, &plan->piece);
+        result = us_pass(&plan->walk, live, words, &plan->piece);
         if (result == US_WALK_ON) continue;
         if (result != US_WALK_PIECE) return plan->reason = us_plan_ended(result);
         us_u32 at = plan->nr_pieces;

@@ -37,7 +37,7 @@ struct us_ublk_counters counters SEC(".bss.ublk");
 
 struct us_ublk_tag tags[US_UBLK_MAX_TAGS];
 struct us_plan plans[US_UBLK_MAX_QUEUES]; /* a queue's calls come from one thread */
-struct us_live unused;                    /* no layer here has any */
+struct us_live unused;                    /* no layer here has any: a format is the server's */
 
 enum { EIO = 5, ENOMEM = 12, EINVAL = 22 };
 
@@ -127,7 +127,7 @@ US_INLINE ublk_bpf_return_t queue_request(struct ublk_bpf_io *io, us_u32 done) {
     }
     struct us_plan *plan = &plans[US_BOUND(queue, US_UBLK_MAX_QUEUES)];
     us_head_begin(&plan->head, constants.root, op, offset + done, length - done);
-    int reason = us_map_head(plan, &unused);
+    int reason = us_map_head(plan, &unused, NULL);
     if (reason == US_PLAN_BAD) {
         fail(t, -EIO);
         ended(io, t);

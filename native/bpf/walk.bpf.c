@@ -61,7 +61,7 @@ US_INLINE us_u32 walk_request(struct us_run_request *asked, const struct us_live
     us_u32 idle = 0; /* passes since the last piece, bounded as in us_walk_next() */
     us_walk_begin(&plan.walk, asked->root, asked->op, asked->offset, asked->length);
     bpf_repeat(1 << 20) {
-        int result = us_pass(&plan.walk, live, &plan.piece);
+        int result = us_pass(&plan.walk, live, &run.words, &plan.piece);
         if (result == US_WALK_END) return US_RUN_END;
         if (result == US_WALK_BAD) return US_RUN_BAD;
         if (result == US_WALK_ON) {
@@ -94,7 +94,8 @@ US_INLINE ublk_bpf_return_t queue_io_cmd(struct us_run_request *asked, const str
     run.counters.head_calls++;
     asked->calls++;
     us_head_begin(&plan.head, asked->root, asked->op, asked->offset + done, left);
-    if (us_map_head(&plan, live) != US_PLAN_PLACED) return ublk_bpf_return_val(UBLK_BPF_IO_REDIRECT, 0);
+    if (us_map_head(&plan, live, &run.words) != US_PLAN_PLACED)
+        return ublk_bpf_return_val(UBLK_BPF_IO_REDIRECT, 0);
     us_u32 i, nr = plan.nr_pieces;
     bpf_for(i, 0, nr) {
         run.counters.head_pieces++;

@@ -50,6 +50,7 @@ struct us_run {
     struct us_run_counters counters;
     struct us_table tables[US_RUN_TABLES];
     struct us_live lives[US_RUN_TABLES];
+    struct us_words words; /* of all tables */
     struct us_run_request requests[US_RUN_REQUESTS];
     struct us_run_piece pieces[US_RUN_PIECES];
 };

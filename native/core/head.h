@@ -34,12 +34,12 @@ US_INLINE void us_head_begin(struct us_head *head, us_u32 layer, us_u32 op, us_u
 
 /* One level down: US_WALK_ON, then US_WALK_PIECE where the head is to be walked, or else REDIRECT or BAD. */
 US_INLINE enum us_walk_result us_head_down(struct us_head *head, const struct us_table *table,
-                                           const struct us_live *live) {
+                                           const struct us_live *live, const struct us_words *words) {
     us_u32 index = US_BOUND(head->layer, US_MAX_LAYERS);
     const struct us_layer *layer = &table->layers[index];
 
     if (layer->nr_children == 0 || head->op == US_OP_FLUSH) return US_WALK_PIECE;
-    struct us_step step = us_map(table, live, index, head->op, head->offset, head->length);
+    struct us_step step = us_map(table, live, words, index, head->op, head->offset, head->length);
     if (step.disposition == US_REDIRECT) return US_WALK_REDIRECT;
     if (step.nr_children != 1 || us_walk_skips(live, index, head->op, step.first_child)) return US_WALK_PIECE;
     if (step.n > head->length || step.n == 0 || step.first_child >= layer->nr_children) return US_WALK_BAD;

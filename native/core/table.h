@@ -12,10 +12,11 @@
 
 #include "types.h"
 
-#define US_MAX_LAYERS 64   /* a power of two: indexes are masked with it */
-#define US_MAX_LINKS 256   /* a power of two */
-#define US_MAX_CHILDREN 32 /* of one layer: a set of children fits a us_u32 */
-#define US_MAX_DEPTH 8     /* a power of two */
+#define US_MAX_LAYERS 64      /* a power of two: indexes are masked with it */
+#define US_MAX_LINKS 256      /* a power of two */
+#define US_MAX_CHILDREN 32    /* of one layer: a set of children fits a us_u32 */
+#define US_MAX_DEPTH 8        /* a power of two */
+#define US_MAX_WORDS 0x100000 /* of all formats of a table: a power of two, 8 MiB */
 
 enum us_type {
     US_TYPE_NULL = 0,
@@ -26,7 +27,7 @@ enum us_type {
     US_TYPE_MIRROR = 5,
     US_TYPE_PARTITION = 6,
     US_TYPE_INSTRUMENT = 7, /* delay, error, flakey, …: whatever looks at requests before it passes them on */
-    US_TYPE_FORMAT = 8,     /* qcow2: where its bytes lie is its handler's knowledge */
+    US_TYPE_FORMAT = 8,     /* qcow2: where its bytes lie its handler says, unit by unit */
 };
 
 enum us_op {
@@ -66,18 +67,27 @@ struct us_table {
 /* Set while a member that failed is not on record as dropped: flushes are redirected too. */
 #define US_LIVE_UNRECORDED 2u
 
+/* Of a format (format.h). */
+#define US_LIVE_MAP_OPEN 1u
+#define US_LIVE_TABLES_CLEAN 2u
+
 struct us_live_layer {
     us_u32 readable; /* bit c: child c holds current data */
     us_u32 writable; /* bit c: child c takes writes; a superset of readable; all ones in layers but mirrors */
-    us_u32 gate;     /* mirror: US_LIVE_*; instrument: instrument.h */
+    us_u32 gate;     /* mirror, format: US_LIVE_*; instrument: instrument.h */
     us_u32 reserved;
     us_u64 window_start; /* of [window_start, window_end); mirror: a resync copies there; instrument: it looks
-                            there */
+                            there; format: format.h */
     us_u64 window_end;
 };
 
 struct us_live {
     struct us_live_layer layers[US_MAX_LAYERS];
+};
+
+/* Where units of disk images lie: format.h. */
+struct us_words {
+    us_u64 word[US_MAX_WORDS];
 };
 
 US_INLINE int us_op_writes(us_u32 op) {

@@ -73,7 +73,8 @@ US_INLINE int us_walk_skips(const struct us_live *live, us_u32 index, us_u32 op,
 
 /* One pass: what BPF's verifier can follow, which would never see the end of a whole walk. */
 US_INLINE enum us_walk_result us_walk_pass(struct us_walk *walk, const struct us_table *table,
-                                           const struct us_live *live, struct us_piece *piece) {
+                                           const struct us_live *live, const struct us_words *words,
+                                           struct us_piece *piece) {
     if (walk->depth == 0) return US_WALK_END;
     if (walk->depth > US_MAX_DEPTH) return US_WALK_BAD;
 
@@ -102,7 +103,7 @@ US_INLINE enum us_walk_result us_walk_pass(struct us_walk *walk, const struct us
         return US_WALK_ON;
     }
 
-    struct us_step step = us_map(table, live, index, walk->op, frame->offset, frame->left);
+    struct us_step step = us_map(table, live, words, index, walk->op, frame->offset, frame->left);
     frame->fresh = 0;
     if (step.disposition == US_REDIRECT) {
         piece->layer = index;
@@ -127,9 +128,10 @@ US_INLINE enum us_walk_result us_walk_pass(struct us_walk *walk, const struct us
 }
 
 US_INLINE enum us_walk_result us_walk_next(struct us_walk *walk, const struct us_table *table,
-                                           const struct us_live *live, struct us_piece *piece) {
+                                           const struct us_live *live, const struct us_words *words,
+                                           struct us_piece *piece) {
     for (us_u32 pass = 0; pass < US_WALK_PASSES; pass++) {
-        enum us_walk_result result = us_walk_pass(walk, table, live, piece);
+        enum us_walk_result result = us_walk_pass(walk, table, live, words, piece);
         if (result != US_WALK_ON) return result;
     }
     return US_WALK_BAD;

@@ -2,6 +2,8 @@
 
 #include <bit>
 
+#include "core/format.h"
+#include "targets/format.h"
 #include "targets/registry.h"
 
 namespace us {
@@ -115,6 +117,25 @@ void fill_layer(DeviceConfig &config, uint32_t index) {
     if (target.handler()) config.has_handler = true;
 }
 
+// As many words for each as it wants, or its share.
+void share_words(DeviceConfig &config) {
+    uint32_t formats = 0, first = 0;
+    for (const auto &target : config.targets)
+        formats += target->format() != nullptr;
+    if (formats == 0) return;
+    config.has_format = true;
+    for (const auto &target : config.targets) {
+        const Format *format = target->format();
+        if (!format) continue;
+        uint64_t share = std::bit_floor(uint64_t{US_MAX_WORDS} / formats);
+        uint64_t words = std::min(std::bit_ceil(std::max<uint64_t>(format->wanted_words(), 1)), share);
+        us_layer &layer = config.table.layers[target->config().index];
+        layer.param[US_FORMAT_PLACE] = first | uint64_t(std::countr_zero(words)) << 32;
+        layer.param[US_FORMAT_CHILDREN] = format->unit_child() | format->flush_children() << 8;
+        first += static_cast<uint32_t>(words);
+    }
+}
+
 uint64_t hash_table(const us_table &table) {
     uint64_t hash = 0xcbf29ce484222325; // FNV-1a
     auto bytes = reinterpret_cast<const unsigned char *>(&table);
@@ -144,6 +165,7 @@ DeviceConfig read(const json &from) {
     config.table.nr_layers = static_cast<us_u32>(layers.size());
     for (uint32_t i = 0; i < layers.size(); i++)
         fill_layer(config, i);
+    share_words(config);
 
     std::vector<uint32_t> depth = depths(config.targets);
     for (const json &entry : device.value("exports", json::array())) {

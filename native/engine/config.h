@@ -46,6 +46,7 @@ struct DeviceConfig {
     std::vector<Export> exports;
     bool has_mirror = false;
     bool has_handler = false;
+    bool has_format = false;
 };
 
 // Pure: no file is touched. Throws ConfigError with one message for the first thing that is wrong.

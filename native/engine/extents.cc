@@ -21,7 +21,7 @@ class Finder {
         us_walk walk{};
         us_walk_begin(&walk, layer, US_OP_READ, offset, length);
         for (us_piece piece;;) {
-            us_walk_result result = us_walk_next(&walk, &graph_.config.table, graph_.live, &piece);
+            us_walk_result result = us_walk_next(&walk, &graph_.config.table, graph_.live, nullptr, &piece);
             if (result == US_WALK_END) return true;
             Format *format = graph_.targets[piece.layer]->format();
             bool more = true;

@@ -24,6 +24,12 @@ Graph::Impl::Impl(const nlohmann::json &json)
     for (auto &target : targets)
         leaves.push_back(target->leaf());
     errors.resize(targets.size());
+    above_format.resize(targets.size());
+    for (size_t i = targets.size(); i-- > 0;) {
+        above_format[i] = targets[i]->format() != nullptr;
+        for (uint32_t child : targets[i]->config().children)
+            above_format[i] = above_format[i] || above_format[child];
+    }
     live = own_live_.get();
     for (us_live_layer &layer : live->layers)
         layer.readable = layer.writable = ~0u;
@@ -66,6 +72,7 @@ void Graph::open(uint32_t nr_queues, uint32_t depth) {
         impl_->live = &impl_->live_file->live();
         for (us_live_layer &layer : impl_->live->layers)
             layer = {~0u, ~0u, 0, 0, 0, 0};
+        if (impl_->config.has_format) impl_->words = std::make_unique<Words>();
         impl_->load_handlers(child_slots);
         impl_->live_file->commit();
     }
@@ -133,7 +140,6 @@ bool Graph::prefers_zero_copy() const {
     for (Leaf *leaf : impl_->leaves)
         if (leaf && !leaf->zero_copy()) return false;
     for (const auto &target : impl_->targets) {
-        if (target->format()) return false;
         if (Instrument *instrument = target->instrument(); instrument && instrument->needs_all_bytes())
             return false;
     }
@@ -145,6 +151,12 @@ const us_table &Graph::table() const {
 }
 us_live &Graph::live() {
     return *impl_->live;
+}
+const us_words *Graph::words() const {
+    return impl_->words ? impl_->words->get() : nullptr;
+}
+bool Graph::durable_by_flush(uint32_t layer) const {
+    return impl_->above_format[layer];
 }
 const std::vector<Export> &Graph::exports() const {
     return impl_->config.exports;

@@ -41,12 +41,18 @@ class Graph {
     // Orderly end, after all queues have stopped: flushes, marks mirrors clean, closes leaves.
     void close();
 
+    // Whether a durable write to this layer is a write with a flush behind it: a format below has tables,
+    // too, that make it so.
+    bool durable_by_flush(uint32_t layer) const;
+
     // Whether every leaf works well with registered buffers: asynchronous, nothing served by memcpy or inline
     // system calls.
     bool prefers_zero_copy() const;
 
     const us_table &table() const;
     us_live &live();
+    // Of formats: nullptr without any.
+    const us_words *words() const;
     const std::vector<Export> &exports() const;
     const Geometry &geometry(uint32_t layer) const;
     const std::string &name(uint32_t layer) const;

@@ -14,6 +14,7 @@
 #include "engine/live.h"
 #include "engine/offload.h"
 #include "engine/sync_order.h"
+#include "engine/words.h"
 
 namespace us {
 
@@ -52,6 +53,8 @@ struct Graph::Impl {
     std::vector<SyncOrder> sync_orders;            // by layer index
     us_live *live = nullptr;                       // in live_file, or own_live_ when there is none
     std::unique_ptr<LiveFile> live_file;           // of a table with handlers
+    std::unique_ptr<Words> words;                  // of a table with formats
+    std::vector<bool> above_format;                // by layer index: it is one, or has one below it
     std::unique_ptr<Offload> offload;              // the same
     int state_dir = -1;
     std::map<uint32_t, ConfigError> troubles; // by layer: leaves and mirrors that cannot be served

@@ -14,7 +14,7 @@ namespace us {
 namespace {
 
 constexpr uint64_t MAGIC = 0x6576696c2d6b6275; // "ubk-live"
-constexpr uint32_t VERSION = 4;
+constexpr uint32_t VERSION = 5;
 constexpr size_t PAGE = 4096; // memory is shared with the kernel in whole pages
 
 struct Header {
@@ -85,7 +85,7 @@ void LiveFile::look_at_predecessor(uint64_t table_hash, uint32_t nr_queues) {
                  strncmp(h.boot_id, boot_id_.c_str(), sizeof h.boot_id) == 0;
     bool busy = false;
     for (uint32_t i = 0; valid && i < h.nr_slots; i++)
-        busy |= layout->slots[i].sequence.load() != 0;
+        busy |= layout->slots[i].sequence.load() != 0 && layout->slots[i].op != US_OP_READ;
     for (uint32_t i = 0; valid && i < US_MAX_LAYERS; i++)
         busy |= layout->resync[i].unrecorded != 0 || layout->resync[i].unsettled != 0;
     bool fits = valid && h.table_hash == table_hash && h.nr_queues == nr_queues && h.depth == depth_ &&

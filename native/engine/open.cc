@@ -109,6 +109,8 @@ void Graph::Impl::load_handlers(uint32_t nr_child_slots) {
         if (!handler) continue;
         HandlerContext context;
         context.live = &live->layers[i];
+        context.words = words ? words->get() : nullptr;
+        context.layer = config.table.layers[i];
         context.resync = &live_file->resync(i);
         context.inflight = &live_file->inflight();
         context.own_slots = live_file->background_slot(i);

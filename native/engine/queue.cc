@@ -28,12 +28,6 @@ bool moves_data(us_op op) {
     return op == US_OP_READ || op == US_OP_WRITE;
 }
 
-// Only data can be written through: zeros made by the media need a flush to be durable.
-bool needs_flush(const Request &request) {
-    bool zeroes = request.op == US_OP_DISCARD || request.op == US_OP_WRITE_ZEROES;
-    return zeroes && (request.flags & REQUEST_FUA);
-}
-
 IoBuffer buffer_of(const Request &request, uint64_t offset) {
     if (!moves_data(request.op)) return {};
     return IoBuffer{request.buffer.data, request.buffer.fixed_index, 0}.at(offset);
@@ -54,7 +48,9 @@ Queue::Impl::Impl(Queue &owner, Graph &graph, const QueueOptions &options)
     : queue(owner), graph(graph), options(options), counters(std::make_shared<QueueCounters>()),
       executor(owner) {
     LiveFile *file = graph.impl().live_file.get();
-    if (file && graph.impl().config.has_mirror) {
+    const DeviceConfig &config = graph.impl().config;
+    if (file && (config.has_mirror || config.has_format)) {
+        tracks_reads = config.has_format;
         inflight = &file->inflight();
         first_slot = file->request_slot(options.index, 0);
     }
@@ -114,7 +110,7 @@ void Queue::Impl::submit(Request &request) {
 void Queue::Impl::walk(Request &request) {
     us_piece piece;
     while (request.walking) {
-        switch (us_walk_next(&request.walk, &graph.table(), &graph.live(), &piece)) {
+        switch (us_walk_next(&request.walk, &graph.table(), &graph.live(), graph.words(), &piece)) {
         case US_WALK_PIECE:
             if (!place(request, piece)) return;
             break;
@@ -150,7 +146,11 @@ bool Queue::Impl::place(Request &request, const us_piece &piece) {
     p->buffer = piece.buffer;
     p->queue = &queue;
     p->leaf = graph.impl().leaves[piece.layer];
-    p->io = {request.walk_op(),   request.flags, piece.offset, piece.length, buffer_of(request, piece.buffer),
+    p->io = {request.walk_op(),
+             leaf_flags(request),
+             piece.offset,
+             piece.length,
+             buffer_of(request, piece.buffer),
              &request.failed_sync};
     p->ended = [](LeafOp &op, int32_t error) {
         auto &piece = static_cast<Piece &>(op);
@@ -182,7 +182,7 @@ void Queue::Impl::piece_ended(Request &request, const LeafOp &op, uint64_t buffe
 
 // All pieces have ended, and the walk too.
 void Queue::Impl::settle_request(Request &request) {
-    if (request.redirected || (request.failed_piece && graph.impl().config.has_mirror)) {
+    if (request.redirected || (request.failed_piece && may_do_without(request))) {
         detach(carefully(request));
         return;
     }
@@ -206,7 +206,7 @@ Task<void> Queue::Impl::carefully(Request &request) {
     }
     IoResult result;
     if (!request.flushing) {
-        LeafIo io{request.op,     request.flags,         request.offset,
+        LeafIo io{request.op,     leaf_flags(request),   request.offset,
                   request.length, buffer_of(request, 0), &request.failed_sync};
         result = co_await executor.execute(request.root, io, run);
     }
@@ -222,8 +222,24 @@ Task<void> Queue::Impl::carefully(Request &request) {
     finish(request);
 }
 
+// Only data can be written through: zeros made by the media need a flush to be durable, and so do the tables
+// of a format.
+bool Queue::Impl::needs_flush(const Request &request) const {
+    bool zeroes = request.op == US_OP_DISCARD || request.op == US_OP_WRITE_ZEROES;
+    return (request.flags & REQUEST_FUA) && (zeroes || graph.durable_by_flush(request.root));
+}
+
+uint32_t Queue::Impl::leaf_flags(const Request &request) const {
+    return needs_flush(request) ? request.flags & ~uint32_t{REQUEST_FUA} : request.flags;
+}
+
+// What has failed may go well another way: a mirror's other member, or what a format's handler knows.
+bool Queue::Impl::may_do_without(const Request &request) const {
+    return graph.impl().config.has_mirror || graph.durable_by_flush(request.root);
+}
+
 bool Queue::Impl::tracked(const Request &request) const {
-    return inflight && us_op_writes(request.op);
+    return inflight && (us_op_writes(request.op) || (tracks_reads && request.op == US_OP_READ));
 }
 
 void Queue::Impl::finish(Request &request) {

@@ -8,6 +8,7 @@
 #include "engine/graph_impl.h"
 #include "engine/offload.h"
 #include "engine/queue_impl.h"
+#include "targets/format.h"
 #include "targets/instrument.h"
 
 namespace us {
@@ -46,6 +47,10 @@ struct OffloadAwaiter {
     int await_resume() const noexcept { return result; }
 };
 
+bool needs_bytes(Target &target) {
+    return target.format() || (target.instrument() && target.instrument()->needs_bytes());
+}
+
 } // namespace
 
 thread_local Executor *Executor::of_this_thread = nullptr;
@@ -63,8 +68,7 @@ Task<IoResult> QueueExecutor::execute(uint32_t layer, LeafIo io, const Run &run)
     if (target.leaf()) return execute_leaf(layer, io);
     if (Handler *handler = target.handler()) {
         bool moves_data = io.op == US_OP_READ || io.op == US_OP_WRITE;
-        if (moves_data && !io.buffer.data && target.instrument() && target.instrument()->needs_bytes())
-            return execute_bounced(layer, io, run);
+        if (moves_data && !io.buffer.data && needs_bytes(target)) return execute_bounced(layer, io, run);
         return handler->execute(*this, io, run);
     }
     if (io.op == US_OP_FLUSH) return flush_children(layer, io, run);
@@ -80,12 +84,13 @@ Task<IoResult> QueueExecutor::execute_leaf(uint32_t layer, LeafIo io) {
     co_return result;
 }
 
-// For a layer that has to see bytes which lie in the kernel: what it does not look at passes without them.
+// For a layer that has to see bytes which lie in the kernel: what an instrument does not look at passes
+// without them.
 Task<IoResult> QueueExecutor::execute_bounced(uint32_t layer, LeafIo io, const Run &run) {
     Graph &graph = queue_.graph();
     Target &target = *graph.impl().targets[layer];
-    us_step step = us_map(&graph.table(), &graph.live(), layer, io.op, io.offset, io.length);
-    if (step.disposition != US_REDIRECT) {
+    us_step step = us_map(&graph.table(), &graph.live(), nullptr, layer, io.op, io.offset, io.length);
+    if (step.disposition != US_REDIRECT) { // no format's, which has no words here
         IoResult passed = co_await execute(target.config().children[0], io, run);
         co_return passed;
     }
@@ -110,7 +115,8 @@ Task<IoResult> QueueExecutor::execute_mapping(uint32_t layer, LeafIo io, const R
     const us_table &table = graph.table();
     uint64_t done = 0;
     while (done < io.length) {
-        us_step step = us_map(&table, &graph.live(), layer, io.op, io.offset + done, io.length - done);
+        us_step step =
+            us_map(&table, &graph.live(), nullptr, layer, io.op, io.offset + done, io.length - done);
         if (step.disposition == US_REDIRECT || step.nr_children != 1 || step.n == 0)
             co_return IoResult{-EIO, done};
         LeafIo piece = io;

@@ -49,6 +49,9 @@ struct Queue::Impl {
     void report(Request &request);
     Task<void> carefully(Request &request);
     bool tracked(const Request &request) const; // has an in-flight slot
+    bool needs_flush(const Request &request) const;
+    uint32_t leaf_flags(const Request &request) const;
+    bool may_do_without(const Request &request) const;
     Piece *take_piece();
     void give_piece(Piece *piece);
 
@@ -65,6 +68,7 @@ struct Queue::Impl {
 
     QueueExecutor executor;
     Inflight *inflight = nullptr; // nullptr: the table has nothing that needs it
+    bool tracks_reads = false;
     uint32_t first_slot = 0;
 
     std::vector<Piece> pieces;

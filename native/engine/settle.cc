@@ -64,6 +64,10 @@ Task<int> Graph::Impl::settle(Executor &executor, uint32_t root, uint32_t &settl
         // What names no layer at all is found with the last one.
         bool mine = slot.root == root || (root == 0 && slot.root >= config.table.nr_layers);
         if (slot.sequence.load() == 0 || !mine) continue;
+        if (slot.op == US_OP_READ && slot.root < config.table.nr_layers) { // it has changed nothing
+            inflight.clear(i);
+            continue;
+        }
         LeafIo io;
         io.op = static_cast<us_op>(slot.op);
         io.offset = slot.offset;
@@ -118,7 +122,7 @@ Task<int> Graph::Impl::settle_layer(Executor &executor, uint32_t layer, LeafIo i
     }
     if (leaves[layer]) co_return 0;
     for (uint64_t done = 0; done < io.length;) {
-        us_step step = us_map(&config.table, live, layer, io.op, io.offset + done, io.length - done);
+        us_step step = us_map(&config.table, live, nullptr, layer, io.op, io.offset + done, io.length - done);
         if (step.disposition == US_REDIRECT || step.nr_children != 1 || step.n == 0) co_return -EIO;
         LeafIo piece = io;
         piece.offset = step.offset;

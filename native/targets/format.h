@@ -1,5 +1,6 @@
-// A format: a layer that keeps tables of its own on its base, and finds its bytes by them. All of its
-// requests are its handler's. What it needs beyond that:
+// A format: a layer that keeps tables of its own on its base, and finds its bytes by them. A request is its
+// handler's until that has said, by a word, where the bytes are (core/format.h, targets/format_words.h). What
+// it needs beyond that:
 //
 //     open()     before anything is served, children first: the media are looked at, and made where they are
 //                blank
@@ -29,9 +30,16 @@ class Format : public Target, public Handler {
     using Target::Target;
 
     us_type core_type() const override { return US_TYPE_FORMAT; }
-    void fill(us_layer &, us_link *, const std::vector<uint64_t> &) const override {}
+    void fill(us_layer &, us_link *, const std::vector<uint64_t> &) const override {} // engine/config.cc
     Handler *handler() override { return this; }
     Format *format() override { return this; }
+
+    // How many words are of use to it, about.
+    virtual uint64_t wanted_words() const = 0;
+    // The child that its units lie on.
+    virtual uint32_t unit_child() const = 0;
+    // How many of its children, from the first one on, a flush is for.
+    virtual uint32_t flush_children() const = 0;
 
     // On a queue. Why it cannot be served, if it cannot.
     virtual Task<std::optional<ConfigError>> open(Executor &executor) = 0;

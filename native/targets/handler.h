@@ -49,6 +49,8 @@ constexpr uint32_t CHILD_SLOTS = 64;
 
 struct HandlerContext {
     us_live_layer *live = nullptr;
+    us_words *words = nullptr; // of formats
+    us_layer layer{};          // as the mapping core has it
     ResyncWords *resync = nullptr;
     Inflight *inflight = nullptr;
     uint32_t own_slots = 0;                       // the first of BACKGROUND_SLOTS

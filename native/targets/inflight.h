@@ -1,6 +1,7 @@
 // What is in flight, where it outlives the server; and the grace period built on it.
 //
-// Every write-like request publishes a slot before it reads a live word, and clears it once it has ended:
+// Every write-like request publishes a slot before it reads a live word, and clears it once it has ended; in
+// tables with formats reads do, too:
 //
 //     slot (live file)   free ──publish──▶ fast ──turn_careful──▶ careful ──clear──▶ free
 //     inside (process)               every mirror            those it entered
@@ -34,7 +35,8 @@ struct alignas(64) Slot {
     std::atomic<uint64_t> sequence; // 0: free; else differs at each use
     uint64_t offset, length;        // bytes, in the root layer
     uint32_t root, op;
-    std::atomic<uint64_t> kernel_times; // how often the kernel's program has published here
+    // How often the kernel's program has published here, and for reads.
+    std::atomic<uint64_t> kernel_times, kernel_reads;
 };
 static_assert(sizeof(Slot) == 64 && std::atomic<uint64_t>::is_always_lock_free);
 
@@ -54,6 +56,8 @@ class Inflight {
         own.inside.store(~uint64_t{0}, std::memory_order_relaxed);
         uint64_t times = own.times.load(std::memory_order_relaxed) + 1;
         own.times.store(times, std::memory_order_relaxed);
+        if (op == US_OP_READ)
+            own.reads.store(own.reads.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
         s.sequence.store(times, std::memory_order_release);
         std::atomic_thread_fence(std::memory_order_seq_cst);
     }
@@ -67,13 +71,15 @@ class Inflight {
 
     using Older = std::vector<std::pair<uint32_t, uint64_t>>; // slot, sequence
 
-    // Those that may still act on words of before this call.
-    Older busy() const;
+    enum class Of { writes, all };
+    // Those that may still act on words of before this call. Reads publish slots where what they see may go
+    // away; who changes words for writes alone need not wait for them.
+    Older busy(Of of = Of::writes) const;
 
     // Removes those that no longer can, as far as mirror `layer` is concerned. True when none is left.
     bool passed(Older &older, uint32_t layer) const;
 
-    // Grows with every publish.
+    // Grows with every publish of a write.
     uint64_t published() const;
 
     const Slot &slot(uint32_t index) const { return slots_[index]; }
@@ -82,7 +88,7 @@ class Inflight {
   private:
     struct Own {
         std::atomic<uint64_t> inside{0}; // bit L: may be inside of mirror L
-        std::atomic<uint64_t> times{0};
+        std::atomic<uint64_t> times{0}, reads{0};
     };
 
     Slot *slots_;

@@ -34,9 +34,9 @@ function geometry(input: Input): Geometry {
     discardGranularityBytes: clusterBytes,
     maxDiscardBytes: DEFAULT_MAX_DISCARD_BYTES,
     maxWriteZeroesBytes: DEFAULT_MAX_DISCARD_BYTES,
-    // Tables are written behind the data: a flush is what makes both durable, and a durable write is one with a flush.
+    // Tables are written behind the data: a flush is what makes both durable, and no write is so by itself.
     volatileCache: true,
-    fua: true,
+    fua: false,
   }).geometry;
 }
 

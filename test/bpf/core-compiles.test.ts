@@ -15,6 +15,7 @@ const PROGRAM = `
 
 struct us_table table;
 struct us_live live;
+struct us_words words;
 struct us_walk walk;
 unsigned long long bytes;
 
@@ -22,7 +23,7 @@ __attribute__((section("syscall"), used)) int run(struct { us_u32 root, op; us_u
     struct us_piece piece;
     us_walk_begin(&walk, asked->root, asked->op, asked->offset, asked->length);
     for (int i = 0; i < 64; i++) {
-        enum us_walk_result result = us_walk_next(&walk, &table, &live, &piece);
+        enum us_walk_result result = us_walk_next(&walk, &table, &live, &words, &piece);
         if (result != US_WALK_PIECE) return result;
         bytes += piece.length;
     }

@@ -90,7 +90,7 @@ describe("qcow2 in the table", () => {
       maxDiscardBytes: GIB,
       maxWriteZeroesBytes: GIB,
       volatileCache: true,
-      fua: true,
+      fua: false,
       rotational: false,
     });
   });

@@ -24,8 +24,14 @@ export interface InstrumentWords {
   windowStart: number;
   windowEnd: number;
 }
-/** By name: every mirror has words; an instrument without looks at nothing. */
-export type Live = Record<string, MirrorWords | InstrumentWords>;
+/** What a format's handler has said of its units. The model knows only that without any all is the handler's. */
+export interface FormatWords {
+  unitBytes: number;
+  clean: boolean;
+  units: [unit: number, place: number, kind: number][];
+}
+/** By name: every mirror has words; an instrument without looks at nothing, a format without knows nothing. */
+export type Live = Record<string, MirrorWords | InstrumentWords | FormatWords>;
 
 /** The layer types that the core knows as instruments; any of them stands for all. */
 export const INSTRUMENTS: readonly string[] = ["error"];

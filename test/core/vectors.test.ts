@@ -9,6 +9,7 @@ import { describe, expect, it } from "vitest";
 import type { Device, TableLayer } from "../../src/compile/table.js";
 import { loadNative } from "../../src/native.js";
 import {
+  type FormatWords,
   flushed,
   INSTRUMENTS,
   type InstrumentWords,
@@ -29,6 +30,8 @@ interface Words {
   unrecorded?: boolean;
   looks?: Op[];
   window?: [number, number];
+  clean?: boolean;
+  units?: [unit: number, place: number, kind: keyof typeof KINDS][];
 }
 interface Case {
   name: string;
@@ -38,6 +41,8 @@ interface Case {
     children?: number[];
     chunkBytes?: number;
     offsetBytes?: number;
+    unitBytes?: number;
+    wordBits?: number;
   }[];
   live?: Record<string, Words>;
   asks: { op: Op; layer?: number; offset?: number; length?: number; pieces: Piece[] }[];
@@ -48,8 +53,11 @@ const files = readdirSync(folder).filter((file) => file.endsWith(".json"));
 const read = (file: string) =>
   JSON.parse(readFileSync(join(folder, file), "utf8")) as { layer: string; note: string; cases: Case[] };
 
-/** The vectors say `instrument` of all that share its step. */
+/** The vectors say `instrument` of all that share its step, and `format` of qcow2. */
 const [INSTRUMENT = ""] = INSTRUMENTS;
+const TYPES: Record<string, string> = { instrument: INSTRUMENT, format: "qcow2" };
+/** enum us_format_kind */
+const KINDS = { shared: 1, own: 2, shines: 3 } as const;
 
 const geometry = {
   logicalBlockBytes: 512,
@@ -64,19 +72,25 @@ const geometry = {
   rotational: false,
 };
 
+const imageParams = (children: number, clusterBytes = 0) => ({
+  clusterBytes,
+  backing: children > 1,
+  cacheBytes: 2 ** 25,
+});
+
 function deviceOf({ layers }: Case): Device {
   return {
     name: "vector",
     frontend: "ublk",
     layers: layers.map(
-      ({ type, sizeBytes, children = [], ...params }, index): TableLayer => ({
+      ({ type, sizeBytes, children = [], wordBits: _, ...params }, index): TableLayer => ({
         name: `l${index}`,
-        type: type === "instrument" ? INSTRUMENT : type,
+        type: TYPES[type] ?? type,
         sizeBytes,
         readOnly: false,
         children,
         geometry,
-        params,
+        params: type === "format" ? imageParams(children.length, params.unitBytes) : params,
       }),
     ),
     exports: [{ name: "vector", root: 0, readOnly: false }],
@@ -102,20 +116,30 @@ function instrumentWords({ looks = [], window = EVERYWHERE }: Words): Instrument
   return { looks: setOf(looks.map((op) => OPS[op])), windowStart, windowEnd };
 }
 
+function formatWords({ params }: TableLayer, { clean = false, units = [] }: Words): FormatWords {
+  return {
+    unitBytes: Number(params.clusterBytes),
+    clean,
+    units: units.map(([unit, place, kind]) => [unit, place, KINDS[kind]]),
+  };
+}
+
 function liveOf(device: Device, given: Record<string, Words> = {}): Live {
   const live: Live = {};
   for (const [index, layer] of device.layers.entries()) {
     if (layer.type === "mirror") live[layer.name] = mirrorWords(layer, given[index] ?? {});
     if (layer.type === INSTRUMENT) live[layer.name] = instrumentWords(given[index] ?? {});
+    if (layer.type === "qcow2") live[layer.name] = formatWords(layer, given[index] ?? {});
   }
   return live;
 }
 
 /** Whether the fate of a sector may hang on the rest of its request, or there is none: the model by sector has no answer. */
-const beyondModel = (words: MirrorWords | InstrumentWords) =>
-  "looks" in words
+const beyondModel = (words: Live[string]) =>
+  "units" in words ||
+  ("looks" in words
     ? words.looks !== 0 && words.windowEnd !== EVERYWHERE[1]
-    : words.windowEnd > 0 || words.readable === 0;
+    : words.windowEnd > 0 || words.readable === 0);
 
 /** Where each sector of the request lies, by the pieces. */
 function spread(pieces: Piece[], sectors: number): string[][] {

@@ -199,7 +199,10 @@ void Device::add() {
                   .max_io_bytes = facts_.info.max_io_buf_bytes,
                   .read_only = facts_.read_only,
                   .zero_copy = facts_.zero_copy()};
-    control_.set_params(id(), device_params(graph_.geometry(facts_.root), limits));
+    Geometry geometry = graph_.geometry(facts_.root);
+    // A flush is what the block layer makes of it then.
+    if (graph_.durable_by_flush(facts_.root)) geometry.fua = false;
+    control_.set_params(id(), device_params(geometry, limits));
 }
 
 void Device::acquire(Shelf &shelf) {

@@ -16,6 +16,7 @@
 #include "engine/log.h"
 #include "engine/scheduling.h"
 #include "frontends/ublk/queue.h"
+#include "frontends/ublk/shared_region.h"
 #include "frontends/ublk/uapi.h"
 
 namespace us::ublk {
@@ -69,10 +70,14 @@ KernelLoop::KernelLoop(Graph &graph, const DeviceFacts &facts, uint16_t queue, P
     ring_->register_buffers(depth);
 
     if (LiveFile *live = graph.impl().live_file.get()) {
-        ring_->register_region(live->memory().data(), live->memory().size());
+        const DeviceConfig &device = graph.impl().config;
+        SharedRegion region(live->memory(), graph.words());
+        ring_->register_region(region.memory().data(), region.memory().size());
         config_.shared = 1;
-        config_.tracked = graph.impl().config.has_mirror;
-        config_.region_bytes = static_cast<us_u32>(live->memory().size());
+        config_.tracked = device.has_mirror || device.has_format;
+        config_.tracks_reads = device.has_format;
+        config_.region_bytes = static_cast<us_u32>(region.memory().size());
+        config_.words_offset = static_cast<us_u32>(region.words_offset());
         config_.live_offset = static_cast<us_u32>(live->live_offset());
         config_.slots_offset = static_cast<us_u32>(live->slot_offset(live->request_slot(queue, 0)));
     }

@@ -14,6 +14,7 @@
 #include <new>
 
 #include "core/mirror.h"
+#include "targets/grace.h"
 #include "targets/mirror/mirror.h"
 
 namespace us {
@@ -193,14 +194,8 @@ Task<int> MirrorTarget::flush_targets(Executor &executor, uint32_t targets) {
 
 // True once nobody acts any more on live words of before the call; false when the queue stops.
 Task<bool> MirrorTarget::grace(Executor &executor) {
-    Inflight::Older older = context_.inflight->busy();
-    uint64_t pause_ns = 20'000;
-    while (!context_.inflight->passed(older, index())) {
-        bool goes_on = co_await executor.pause(pause_ns);
-        if (!goes_on) co_return false;
-        pause_ns = std::min<uint64_t>(pause_ns * 2, 2'000'000);
-    }
-    co_return true;
+    bool passed = co_await us::grace(executor, *context_.inflight, index(), Inflight::Of::writes);
+    co_return passed;
 }
 
 void MirrorTarget::want_cleaning() {

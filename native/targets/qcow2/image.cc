@@ -53,8 +53,9 @@ void Image::note_metadata() {
 // What the L2 table says of the cluster; all zeros without one.
 Task<int> Image::find(Executor &executor, uint64_t guest, Entry &entry) {
     std::unique_lock lock(mutex_);
-    uint64_t table = l1_.get(guest / header_.l2_span()) & US_QCOW2_HOST_MASK;
     entry = {};
+    if (options_.map) entry.generation = options_.map->generation();
+    uint64_t table = l1_.get(guest / header_.l2_span()) & US_QCOW2_HOST_MASK;
     if (table == 0) co_return 0;
     if (table % cluster() != 0) co_return -EUCLEAN;
     uint64_t number = ++finds_begun_;
@@ -140,6 +141,7 @@ Task<int> Image::read_part(Executor &executor, uint64_t offset, std::span<std::b
     Entry entry;
     if (int error = co_await find(executor, offset - within, entry)) co_return error;
     us_qcow2_run run = run_of(entry, offset - within, within);
+    show(entry, offset - within, within, into.size());
     int error = 0;
     if (run.length >= into.size())
         error = co_await read_run(run, offset, into);

@@ -23,6 +23,7 @@
 #include <set>
 #include <vector>
 
+#include "targets/format_map.h"
 #include "targets/qcow2/allocator.h"
 #include "targets/qcow2/directory.h"
 #include "targets/qcow2/first_sector.h"
@@ -39,6 +40,7 @@ struct ImageOptions {
     uint64_t cache_bytes = 32 << 20;
     Media *backing = nullptr; // what unallocated clusters show; zeros without
     Media *data = nullptr;    // where the guest's clusters lie, if the image has an external data file
+    FormatMap *map = nullptr; // is told where clusters are, once serve_mapped() was called
 };
 
 class Image {
@@ -72,6 +74,10 @@ class Image {
     // Before the first change, or there is none (-EROFS): says what others have to know of a writer that does
     // not keep bitmaps. -EUCLEAN: the image is corrupt, or dirty, and has to be repaired first.
     Task<int> begin_writing();
+
+    // Before the first request: tells the map of clusters from now on. Whoever acts on it writes in place,
+    // and reads, beside the calls below. block: bytes that all requests are aligned to.
+    void serve_mapped(uint32_t block);
 
     // -EINVAL: the range does not lie inside the disk. -EUCLEAN: the image contradicts itself; from then on
     // it is marked as corrupt, and only read.
@@ -114,6 +120,7 @@ class Image {
 
     struct Entry {
         uint64_t word = 0, subclusters = 0;
+        uint64_t generation = 0; // of the map, when it was looked up
     };
     uint64_t cluster() const { return header_.cluster_bytes(); }
     Media &data() const { return options_.data ? *options_.data : media_; }
@@ -136,6 +143,16 @@ class Image {
     Task<int> read_backing(uint64_t guest, std::span<std::byte> into);
     Task<int> read_part(Executor &executor, uint64_t offset, std::span<std::byte> into); // of one cluster
     Task<int> read_cluster(const Entry &entry, uint64_t guest, std::vector<std::byte> &bytes);
+
+    // ---- image_map.cc: what the map is told, of a cluster whose turn it is
+    // A subcluster, or a cluster without.
+    uint32_t unit_shift() const { return header_.shape.cluster_bits - (header_.shape.extended ? 5 : 0); }
+    void show(const Entry &entry, uint64_t guest, uint64_t within, uint64_t bytes);
+    us_format_kind kind_of(const us_qcow2_run &run, bool may_write, uint64_t media_bytes) const;
+    void hide(uint64_t guest);
+    // Hidden, and nobody writes in place any more.
+    Task<void> still(Executor &executor, uint64_t guest);
+    void note_clean();
 
     // ---- image_many.cc: of clusters whose turn it is
     Task<int> read_many(Executor &executor, uint64_t offset, std::span<std::byte> into);
@@ -188,6 +205,7 @@ class Image {
     std::mutex mutex_;
     bool corrupt_ = false;
     bool writing_ = false; // changes while nothing is written alone
+    bool mapped_ = false;  // the map is told
     SnapshotTable snapshots_;
     std::vector<Range> given_up_;      // by entries that no disk may lead to any more
     std::set<uint64_t> making_tables_; // by their index in the L1 table

@@ -34,6 +34,8 @@ Task<int> Image::round(Executor &executor) {
     std::unique_lock lock(mutex_);
     std::vector<Range> frees = std::exchange(given_up_, {});
     lock.unlock();
+    Inflight::Older older; // than the entries which gave that up
+    if (mapped_ && !frees.empty()) older = options_.map->older();
     std::unique_lock cache_lock(cache_.mutex());
     auto tables = cache_.copy_dirty(TableKind::l2);
     auto refcounts = cache_.copy_dirty(TableKind::refcounts);
@@ -54,7 +56,14 @@ Task<int> Image::round(Executor &executor) {
     }
     // Nothing on disk leads to them any more, and soon nobody does who has seen a table that did.
     if (!frees.empty()) co_await older_finds(executor);
+    if (!older.empty() && !options_.map->passed(older)) {
+        // Somebody may still act on a word that did: the next round asks again.
+        lock.lock();
+        given_up_.insert(given_up_.end(), frees.begin(), frees.end());
+        co_return 0;
+    }
     error = co_await allocator_.release_and_discard(executor, frees);
+    if (error == 0) note_clean();
     co_return error;
 }
 

@@ -35,6 +35,7 @@ Task<int> Image::read_many(Executor &executor, uint64_t offset, std::span<std::b
         error = co_await find(executor, at - within, entry);
         if (error != 0) break;
         us_qcow2_run run = run_of(entry, at - within, within);
+        show(entry, at - within, within, std::min<uint64_t>(run.length, end - at));
         run.length = std::min<uint64_t>(run.length, end - at);
         bool follows = pending.length != 0 && run.kind == pending.kind && run.kind != US_QCOW2_INFLATE &&
                        (run.kind != US_QCOW2_DATA || run.host == pending.host + pending.length);
@@ -79,6 +80,7 @@ Task<int> Image::write_many(Executor &executor, uint64_t offset, std::span<const
         if (error != 0) break;
         us_qcow2_run run = run_of(before, guest, within);
         bool in_place = run.kind == US_QCOW2_DATA && run.exclusive && run.length >= length;
+        if (in_place) show(before, guest, within, length);
         bool fresh = !in_place && length == cluster() && !place_for(before, guest);
         bool follows = (kind == Kind::in_place && in_place && run.host == host + (at - begin)) ||
                        (kind == Kind::fresh && fresh);
@@ -111,7 +113,7 @@ Task<int> Image::write_fresh(Executor &executor, uint64_t guest, std::vector<Ent
         for (; set < count && error == 0; set += error == 0) {
             error = co_await set_entry(
                 executor, guest + (done + set) * cluster(),
-                {(host + set * cluster()) | US_QCOW2_COPIED, header_.shape.extended ? 0xffffffff : 0u});
+                {(host + set * cluster()) | US_QCOW2_COPIED, header_.shape.extended ? 0xffffffff : 0u, 0});
             if (error == 0) give_up(befores[done + set], 0);
         }
         if (error != 0) {

@@ -41,7 +41,9 @@ Task<int> Image::distrust_bitmaps() {
 // Says so to whoever opens it next. Whether that reaches the disk or not, nothing is written from here on.
 Task<int> Image::contradicted(Executor &executor) {
     std::unique_lock lock(mutex_);
-    if (std::exchange(corrupt_, true) || header_.version < 3) co_return 0;
+    if (std::exchange(corrupt_, true)) co_return 0;
+    if (mapped_) options_.map->close(); // for good
+    if (header_.version < 3) co_return 0;
     lock.unlock();
     uint64_t bits = header_.incompatible | INCOMPATIBLE_CORRUPT;
     int error = co_await first_sector_.write(executor, HeaderField::incompatible(bits));
@@ -79,6 +81,7 @@ Task<int> Image::write_part(Executor &executor, uint64_t guest, uint64_t within,
     if (int error = check_place(before, guest, within)) co_return error;
     us_qcow2_run run = run_of(before, guest, within);
     if (run.kind == US_QCOW2_DATA && run.exclusive && run.length >= bytes.size()) {
+        show(before, guest, within, bytes.size());
         int error = co_await data().write(run.host, bytes);
         co_return error;
     }
@@ -110,6 +113,7 @@ Task<int> Image::write_new(Executor &executor, Entry before, uint64_t guest, uin
                            std::span<const std::byte> bytes) {
     std::vector<std::byte> whole;
     if (bytes.size() < cluster()) {
+        if (before.word & US_QCOW2_COPIED) co_await still(executor, guest);
         if (int error = co_await read_cluster(before, guest, whole)) co_return error;
     }
     whole.resize(cluster());
@@ -125,7 +129,7 @@ Task<int> Image::write_new(Executor &executor, Entry before, uint64_t guest, uin
     int error = co_await data().write(host, whole);
     if (error == 0)
         error = co_await set_entry(executor, guest,
-                                   {host | US_QCOW2_COPIED, header_.shape.extended ? 0xffffffff : 0u});
+                                   {host | US_QCOW2_COPIED, header_.shape.extended ? 0xffffffff : 0u, 0});
     if (error == 0) {
         give_up(before, host);
     } else if (!place) {
@@ -144,13 +148,14 @@ void Image::give_up(const Entry &before, uint64_t keeps_host) {
 }
 
 Task<int> Image::set_entry(Executor &executor, uint64_t guest, Entry entry) {
+    hide(guest);
     uint64_t table = 0;
     if (int error = co_await own_table(executor, guest / header_.l2_span(), table)) co_return error;
     uint64_t bytes = us_qcow2_entry_bytes(&header_.shape);
     uint64_t place = table + guest / cluster() % us_qcow2_entries(&header_.shape) * bytes;
     TableCache::Pin slice;
     if (int error = co_await cache_.get(executor, place, TableKind::l2, slice)) co_return error;
-    std::lock_guard lock(cache_.mutex());
+    std::unique_lock lock(cache_.mutex());
     std::byte *at = slice.data() + place % cache_.slice_bytes();
     // A server that is killed between the two words leaves no subcluster allocated that has no place.
     bool placed = entry.word & (US_QCOW2_HOST_MASK | US_QCOW2_COPIED);
@@ -160,6 +165,10 @@ Task<int> Image::set_entry(Executor &executor, uint64_t guest, Entry entry) {
     std::atomic_signal_fence(std::memory_order_seq_cst);
     if (header_.shape.extended && placed) store<uint64_t>(at + 8, entry.subclusters);
     slice.changed();
+    if (options_.map) options_.map->set_clean(false);
+    lock.unlock();
+    if (options_.map) entry.generation = options_.map->generation();
+    show(entry, guest, 0, cluster());
     co_return 0;
 }
 
@@ -230,7 +239,7 @@ Task<int> Image::clear_cluster(Executor &executor, uint64_t guest, bool keep) {
     if (run.kind == US_QCOW2_UNALLOCATED && plain && !options_.backing) co_return 0;
     uint64_t host = keep && run.exclusive ? before.word & US_QCOW2_HOST_MASK : 0;
     if (host == 0 && run.kind == US_QCOW2_ZEROS && plain && !(before.word & US_QCOW2_HOST_MASK)) co_return 0;
-    Entry after{host != 0 ? host | US_QCOW2_COPIED : 0, 0};
+    Entry after{host != 0 ? host | US_QCOW2_COPIED : 0, 0, 0};
     if (header_.shape.extended)
         after.subclusters = 0xffffffff00000000;
     else

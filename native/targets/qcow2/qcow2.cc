@@ -33,6 +33,10 @@ void Qcow2::load(HandlerContext context) {
     for (const MemberNow &member : context_.members)
         if (!member.trouble.empty()) throw ConfigError("server-start", member.trouble, config().name);
     base_identity_ = context_.members.at(0).identity.value_or("");
+    for (uint32_t child : {0u, unit_child()})
+        for (const Leaf *leaf : context_.members.at(child).leaves)
+            leaves_below_ |= uint64_t{1} << leaf->config().index;
+    words_ = std::make_unique<FormatWords>(context_, config().index);
     run_dir_ = ::open(context_.run_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (run_dir_ < 0)
         throw ConfigError("io-error", "cannot open " + context_.run_dir + ": " + strerror(errno),
@@ -65,6 +69,20 @@ LayerPlace Qcow2::place_of(uint32_t child) const {
     return place;
 }
 
+uint64_t Qcow2::wanted_words() const {
+    const json &params = config().params;
+    uint64_t cluster = params.value("clusterBytes", uint64_t{65536});
+    uint64_t unit = params.value("extendedL2", false) ? cluster / US_QCOW2_SUBCLUSTERS : cluster;
+    // The rest is for tables: a word tells what an entry does.
+    uint64_t most = params.value("cacheBytes", ImageOptions{}.cache_bytes) / 4 / sizeof(us_words::word[0]);
+    return std::min(config().size / std::max<uint64_t>(unit, US_SECTOR_BYTES) + 1, most);
+}
+
+uint32_t Qcow2::unit_child() const {
+    bool backing = config().params.value("backing", false), data = config().params.value("dataFile", false);
+    return data ? 1 + backing : 0;
+}
+
 Task<int> Qcow2::shut(Executor &executor) {
     if (!image_ || config().read_only) co_return 0;
     int error = co_await image_->close(executor);
@@ -81,9 +99,16 @@ Task<IoResult> Qcow2::execute(Executor &executor, LeafIo io, const Run &) {
     else if (us_op_writes(io.op))
         error = co_await change(executor, io);
     else if (io.op == US_OP_FLUSH && !config().read_only)
-        error = co_await image_->flush(executor);
+        error = co_await flush(executor, io);
     if (error == -EUCLEAN) error = -EIO; // what a client understands; the image is marked
     co_return IoResult{error, error == 0 ? io.length : 0};
+}
+
+// One that has failed on the fast path is not asked again: targets/io.h.
+Task<int> Qcow2::flush(Executor &executor, const LeafIo &io) {
+    if (io.failed_sync && io.failed_sync->leaves & leaves_below_) co_return io.failed_sync->error;
+    int error = co_await image_->flush(executor);
+    co_return error;
 }
 
 Task<int> Qcow2::change(Executor &executor, const LeafIo &io) {

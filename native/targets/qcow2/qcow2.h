@@ -16,6 +16,7 @@
 #include <string>
 
 #include "targets/format.h"
+#include "targets/format_words.h"
 #include "targets/qcow2/create.h"
 #include "targets/qcow2/image.h"
 #include "targets/qcow2/layer_media.h"
@@ -29,6 +30,9 @@ class Qcow2 : public Format {
     ~Qcow2() override;
 
     void load(HandlerContext context) override;
+    uint64_t wanted_words() const override;
+    uint32_t unit_child() const override;
+    uint32_t flush_children() const override { return unit_child() + 1; }
     Task<std::optional<ConfigError>> open(Executor &executor) override;
     Task<int> shut(Executor &executor) override;
     std::string identity() const override { return "qcow2 on " + base_identity_; }
@@ -59,6 +63,7 @@ class Qcow2 : public Format {
     int record(bool open);
 
     Task<int> change(Executor &executor, const LeafIo &io);
+    Task<int> flush(Executor &executor, const LeafIo &io);
     Task<void> look(Executor &executor, uint64_t offset, uint64_t length,
                     std::shared_ptr<struct ExtentsPromise> promise);
 
@@ -69,6 +74,8 @@ class Qcow2 : public Format {
     bool leaks_ = false; // clusters that nobody uses may be taken
     std::unique_ptr<qcow2::LayerMedia> base_, backing_, data_;
     uint32_t data_child_ = 0;
+    uint64_t leaves_below_ = 0; // bit L: leaf L is one that a flush is for
+    std::unique_ptr<FormatWords> words_;
     std::unique_ptr<qcow2::Image> image_;
     // image_ is there, and stays: the control socket asks before.
     std::atomic<bool> opened_{false};

@@ -233,10 +233,14 @@ Task<Qcow2::Trouble> Qcow2::open_image(Executor &executor, Header header) {
             co_return failed("keeping tables in the run directory", error);
     }
     if (int error = co_await image_->load()) co_return failed("reading its tables", error);
-    if (!writes) co_return Trouble{};
+    if (!writes) {
+        image_->serve_mapped(config().geometry.logical_block);
+        co_return Trouble{};
+    }
     if (int error = record(true)) co_return failed("writing its state", error);
     if (int error = co_await image_->begin_writing()) co_return failed("beginning to write", error);
     Trouble stays = co_await grow(executor);
+    if (!stays) image_->serve_mapped(config().geometry.logical_block);
     co_return stays;
 }
 
@@ -257,9 +261,12 @@ Task<Qcow2::Trouble> Qcow2::grow(Executor &executor) {
 // only to show what a predecessor that was not has left.
 int Qcow2::hold(const Header &header, bool &taken_over) {
     ImageOptions options;
-    options.cache_bytes = config().params.value("cacheBytes", options.cache_bytes);
+    // Words are memory, too.
+    uint64_t words = uint64_t{1} << (context_.layer.param[US_FORMAT_PLACE] >> 32);
+    options.cache_bytes = config().params.value("cacheBytes", options.cache_bytes) - words * sizeof(uint64_t);
     options.backing = backing_.get();
     options.data = data_.get();
+    options.map = words_.get();
     std::string owner =
         context_.boot_id + "\n" + base_identity_ + "\n" + std::to_string(header.shape.cluster_bits);
     image_ = std::make_unique<Image>(*base_, header, options);

@@ -9,10 +9,17 @@ namespace us::qcow2 {
 Task<int> Standstill::begin(Executor &executor, bool shared) {
     turn_ = co_await image_.turns_.begin(executor, 0, UINT64_MAX, shared);
     begun_ = true;
-    co_return turn_->withdrawn ? -ETIMEDOUT : 0;
+    if (turn_->withdrawn) co_return -ETIMEDOUT;
+    if (image_.mapped_) {
+        image_.options_.map->close();
+        closed_ = true;
+        co_await image_.options_.map->grace(executor);
+    }
+    co_return 0;
 }
 
 Standstill::~Standstill() {
+    if (closed_) image_.options_.map->open(image_.unit_shift());
     if (begun_) image_.turns_.end(turn_);
 }
 

@@ -36,7 +36,7 @@ class Standstill {
   private:
     Image &image_;
     Turns::Ticket turn_{};
-    bool begun_ = false;
+    bool begun_ = false, closed_ = false;
 };
 
 // During a standstill.

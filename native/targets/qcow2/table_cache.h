@@ -103,6 +103,9 @@ class TableCache {
         return nr_dirty_[0] + nr_dirty_[1] > max_slices_ / 2;
     }
 
+    // Under the mutex.
+    uint64_t nr_dirty(TableKind kind) const { return nr_dirty_[static_cast<size_t>(kind)]; }
+
     // Writes the copies, side by side. What has changed since remains dirty. 0 or the first -errno.
     Task<int> write(Executor &executor, std::vector<Copy> copies);
     // The same of one slice, as it is now.

@@ -78,10 +78,11 @@ Answer Batch::answer(Engine engine, uint32_t number, const Request &request) con
 
 std::optional<Disagreement> disagreement(Bpf &bpf, const Plant &plant, const Stack &stack,
                                          const Request &request) {
+    write_words(stack, bpf.memory().words);
     us_table table = table_of(stack);
     us_live live = live_of(stack);
     Expected expected = expect(stack, request, plant);
-    Answer native = Native::walk(table, live, request, US_RUN_PIECES);
+    Answer native = Native::walk(table, live, bpf.memory().words, request, US_RUN_PIECES);
     plant.apply("native", request, native);
     if (native != expected.walk) return Disagreement{"native", expected.walk, native};
     if (stack[request.root].size <= 1 << 20 && request.op != US_OP_FLUSH && !has_windows(stack))
@@ -167,7 +168,9 @@ std::vector<Case> smaller_stacks(const Stack &stack, const Request &request) {
         const Layer &layer = stack[i];
         if (!is_leaf(layer)) {
             out.emplace_back(stack, request);
-            out.back().first[i] = {US_TYPE_FILE, layer.size, 0, 0, {}, {}};
+            out.back().first[i] = {};
+            out.back().first[i].type = US_TYPE_FILE;
+            out.back().first[i].size = layer.size;
         } else if (layer.size > 1024) {
             for (uint64_t size : {uint64_t{512}, layer.size / 1024 * 512}) {
                 out.emplace_back(stack, request);
@@ -191,6 +194,10 @@ std::vector<Case> smaller_stacks(const Stack &stack, const Request &request) {
             out.emplace_back(stack, request);
             out.back().first[i].words.window_start = out.back().first[i].words.window_end = 0;
         }
+        for (const auto &[unit, at] : layer.units) {
+            out.emplace_back(stack, request);
+            out.back().first[i].units.erase(unit);
+        }
         if (layer.words.unrecorded) {
             out.emplace_back(stack, request);
             out.back().first[i].words.unrecorded = false;
@@ -209,7 +216,7 @@ uint64_t weight(const Stack &stack, const Request &request) {
     for (const Layer &layer : stack)
         sum += (uint64_t{1} << 50) + (layer.children.size() << 45) +
                (is_leaf(layer) ? layer.size / 512 : 1 << 20) + layer.chunk / 512 + layer.start / 512 +
-               (layer.words.window_end ? 1 : 0) + layer.words.unrecorded +
+               (layer.words.window_end ? 1 : 0) + layer.words.unrecorded + layer.units.size() +
                static_cast<uint64_t>(std::popcount(layer.words.looks));
     return sum;
 }

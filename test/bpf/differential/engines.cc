@@ -43,14 +43,15 @@ std::string last_lines(const char *log) {
 
 uint64_t Native::walks = 0;
 
-Answer Native::walk(const us_table &table, const us_live &live, const Request &request, size_t room) {
+Answer Native::walk(const us_table &table, const us_live &live, const us_words &words, const Request &request,
+                    size_t room) {
     walks++;
     Answer answer{End::full, {}};
     us_walk walk{};
     us_piece piece{};
     us_walk_begin(&walk, request.root, request.op, request.offset, request.length);
     for (;;) {
-        us_walk_result result = us_walk_next(&walk, &table, &live, &piece);
+        us_walk_result result = us_walk_next(&walk, &table, &live, &words, &piece);
         if (result == US_WALK_END || result == US_WALK_BAD) {
             answer.end = result == US_WALK_END ? End::end : End::bad;
             return answer;

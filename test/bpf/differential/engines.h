@@ -20,7 +20,8 @@ struct Unavailable : std::runtime_error {
 
 struct Native {
     static uint64_t walks; // how many it has done itself
-    static Answer walk(const us_table &table, const us_live &live, const Request &request, size_t room);
+    static Answer walk(const us_table &table, const us_live &live, const us_words &words,
+                       const Request &request, size_t room);
 };
 
 enum class Engine { walk, heads };

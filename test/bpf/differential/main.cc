@@ -68,9 +68,9 @@ class Differential {
         Request request;
         Expected expected;
     };
-    void one_batch(Bpf &bpf, const std::vector<Stack> &stacks, size_t requests);
-    void ask(Batch &batch, uint32_t table, const Stack &stack, const us_table &words, const us_live &live,
-             std::vector<Asked> &asked);
+    void one_batch(Bpf &bpf, std::vector<Stack> &stacks, size_t requests);
+    void ask(Bpf &bpf, Batch &batch, uint32_t table, const Stack &stack, const us_table &words,
+             const us_live &live, std::vector<Asked> &asked);
     void prove(Bpf &bpf, const us_run_counters &before, uint64_t requests) const;
     [[noreturn]] void fail(const Stack &stack, const Request &request, const Disagreement &wrong);
 
@@ -123,13 +123,13 @@ void Differential::prove(Bpf &bpf, const us_run_counters &before, uint64_t reque
 }
 
 // A request of the stack, cut until its pieces fit.
-void Differential::ask(Batch &batch, uint32_t table, const Stack &stack, const us_table &words,
+void Differential::ask(Bpf &bpf, Batch &batch, uint32_t table, const Stack &stack, const us_table &words,
                        const us_live &live, std::vector<Asked> &asked) {
     Request request = random_request(random_, stack);
     Answer native;
     for (;;) {
         Stopwatch watch(times_.native);
-        native = Native::walk(words, live, request, ROOM);
+        native = Native::walk(words, live, bpf.memory().words, request, ROOM);
         if (native.end != End::full) break;
         if (request.length <= 512) return; // a flush of very many, or mirrors upon mirrors
         request.length = request.length / 1024 * 512;
@@ -152,16 +152,19 @@ void Differential::ask(Batch &batch, uint32_t table, const Stack &stack, const u
     asked.push_back({table, request, std::move(expected)});
 }
 
-void Differential::one_batch(Bpf &bpf, const std::vector<Stack> &stacks, size_t requests) {
+void Differential::one_batch(Bpf &bpf, std::vector<Stack> &stacks, size_t requests) {
     Batch batch(bpf, options_.plant);
     std::vector<Asked> asked;
-    for (const Stack &stack : stacks) {
+    uint32_t next_word = 0;
+    for (Stack &stack : stacks) {
+        place_words(stack, next_word);
+        write_words(stack, bpf.memory().words);
         us_table words = table_of(stack);
         us_live live = live_of(stack);
         uint32_t table = batch.add(words, live);
         deepest_ = std::max(deepest_, depth(stack));
         for (size_t i = 0; i < requests / stacks.size(); i++)
-            ask(batch, table, stack, words, live, asked);
+            ask(bpf, batch, table, stack, words, live, asked);
     }
     us_run_counters before = bpf.memory().counters;
     for (Engine engine : {Engine::walk, Engine::heads}) {
@@ -204,11 +207,14 @@ void Differential::frozen_cases() {
     uint64_t before = cases_;
     for (; loads_ < options_.loads; loads_++) {
         Stack stack = random_stack(random_);
+        uint32_t first_word = 0;
+        place_words(stack, first_word);
         us_table table = table_of(stack);
         Bpf bpf(options_.object, &table, types_of(stack));
         for (int words = 0; words < 4; words++) {
             random_words(random_, stack);
-            one_batch(bpf, {stack}, 128);
+            std::vector<Stack> stacks{stack};
+            one_batch(bpf, stacks, 128);
         }
         if (bpf.info(Engine::walk).runs != 4 || bpf.info(Engine::heads).runs != 4)
             throw Failed("the kernel counted other runs than were asked for");
@@ -257,6 +263,8 @@ void Differential::hostile_tables() {
         }
         Bpf &bpf = frozen ? *frozen : bulk_;
         Batch batch(bpf, none);
+        for (us_u64 &word : std::span(bpf.memory().words.word).first(1 << 16))
+            word = random_.next() >> random_.below(64);
         std::vector<Answer> native;
         for (uint32_t t = 0; t < tables.size(); t++) {
             if (!frozen) tables[t] = hostile_table(random_);
@@ -266,7 +274,7 @@ void Differential::hostile_tables() {
                 Request request = hostile_request(random_);
                 if (!batch.add(t, request, SMALL)) break;
                 requests.push_back(request);
-                native.push_back(Native::walk(tables[t], live, request, SMALL));
+                native.push_back(Native::walk(tables[t], live, bpf.memory().words, request, SMALL));
                 hostile_pieces_ += native.back().pieces.size();
                 hostile_bad_ += native.back().end == End::bad;
             }

@@ -1,7 +1,10 @@
 #include "model.h"
 
 #include <algorithm>
+#include <optional>
 #include <span>
+
+#include "core/format.h"
 
 namespace us::differential {
 
@@ -90,6 +93,36 @@ void Model::instrument(uint32_t index, uint64_t offset, uint64_t length, uint64_
     range(layer.children[0], offset, length, buffer, whole);
 }
 
+// Units that lie side by side, 32 at most, are one piece. What nobody has said where it is takes all that
+// comes after it to the handler.
+void Model::format(uint32_t index, uint64_t offset, uint64_t length, uint64_t buffer, bool whole) {
+    const Layer &layer = stack_[index];
+    auto unit_of = [&](uint64_t number) -> std::optional<Unit> {
+        auto found = layer.units.find(number);
+        return found == layer.units.end() ? std::nullopt : std::optional(found->second);
+    };
+    for (uint64_t end = offset + length; offset < end;) {
+        uint64_t first = offset / layer.unit;
+        std::optional<Unit> unit = unit_of(first);
+        bool known = unit && layer.words.open && (op_ == US_OP_READ || op_ == US_OP_WRITE);
+        if (known && op_ == US_OP_WRITE) known = unit->kind == US_FORMAT_OWN;
+        bool shines = unit && unit->kind == US_FORMAT_SHINES;
+        uint64_t units = 1;
+        for (; known && units < 32; units++) {
+            std::optional<Unit> next = unit_of(first + units);
+            bool follows = next && next->kind == unit->kind && (shines || next->place == unit->place + units);
+            if (!follows || (first + units) * layer.unit >= end) break;
+        }
+        uint64_t high = std::min((first + units) * layer.unit, end);
+        if (known && shines && high > stack_[layer.children[1]].size) known = false;
+        if (!known) return add(index, offset, end - offset, buffer, true, whole);
+        range(layer.children[shines], shines ? offset : unit->place * layer.unit + offset % layer.unit,
+              high - offset, buffer, whole);
+        buffer += high - offset;
+        offset = high;
+    }
+}
+
 void Model::range(uint32_t index, uint64_t offset, uint64_t length, uint64_t buffer, bool whole) {
     const Layer &layer = stack_[index];
     switch (layer.type) {
@@ -101,6 +134,8 @@ void Model::range(uint32_t index, uint64_t offset, uint64_t length, uint64_t buf
         return mirror(index, offset, length, buffer, whole);
     case US_TYPE_PARTITION:
         return range(layer.children[0], layer.start + offset, length, buffer, whole);
+    case US_TYPE_FORMAT:
+        return format(index, offset, length, buffer, whole);
     case US_TYPE_INSTRUMENT:
         return instrument(index, offset, length, buffer, whole);
     default:
@@ -112,6 +147,10 @@ void Model::flush(uint32_t index) {
     const Layer &layer = stack_[index];
     if (is_leaf(layer)) return add(index, 0, 0, 0, false, true);
     bool mirrored = layer.type == US_TYPE_MIRROR;
+    if (layer.type == US_TYPE_FORMAT) {
+        if (!layer.clean) return add(index, 0, 0, 0, true, true);
+        return flush(layer.children[0]);
+    }
     bool looked_at = layer.type == US_TYPE_INSTRUMENT && is_member(layer.words.looks, US_OP_FLUSH);
     if (looked_at || (mirrored && (layer.words.writable == 0 || layer.words.unrecorded)))
         return add(index, 0, 0, 0, true, true);

@@ -34,6 +34,7 @@ class Model {
     void stripe(const Layer &layer, uint64_t offset, uint64_t length, uint64_t buffer, bool whole);
     void linear(const Layer &layer, uint64_t offset, uint64_t length, uint64_t buffer, bool whole);
     void mirror(uint32_t index, uint64_t offset, uint64_t length, uint64_t buffer, bool whole);
+    void format(uint32_t index, uint64_t offset, uint64_t length, uint64_t buffer, bool whole);
     void instrument(uint32_t index, uint64_t offset, uint64_t length, uint64_t buffer, bool whole);
     void flush(uint32_t index);
     void add(uint32_t index, uint64_t offset, uint64_t length, uint64_t buffer, bool redirected, bool whole);

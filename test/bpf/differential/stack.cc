@@ -4,13 +4,15 @@
 #include <bit>
 #include <sstream>
 
+#include "core/format.h"
+
 namespace us::differential {
 
 namespace {
 
 constexpr uint64_t SECTOR = 512;
-constexpr const char *TYPES[] = {"null",   "file",   "block",     "linear",
-                                 "stripe", "mirror", "partition", "instrument"};
+constexpr const char *TYPES[] = {"null",   "file",      "block",      "linear", "stripe",
+                                 "mirror", "partition", "instrument", "format"};
 constexpr const char *OPS[] = {"read", "write", "flush", "discard", "write-zeroes", "cache"};
 constexpr const char *ENDS[] = {"end", "redirect", "bad", "full", "unasked", "refused"};
 
@@ -21,6 +23,19 @@ uint64_t floor_to(uint64_t value, uint64_t unit) {
 // One child, rather than members.
 bool has_base(const Layer &layer) {
     return layer.type == US_TYPE_PARTITION || layer.type == US_TYPE_INSTRUMENT;
+}
+
+bool is_format(const Layer &layer) {
+    return layer.type == US_TYPE_FORMAT;
+}
+
+// Units that lie where they may: others nobody would say.
+void keep_inside(const Stack &stack, Layer &layer) {
+    uint64_t places = stack[layer.children[0]].size / layer.unit;
+    std::erase_if(layer.units, [&](const auto &entry) {
+        bool shines = entry.second.kind == US_FORMAT_SHINES;
+        return shines ? layer.children.size() < 2 : entry.second.place >= places;
+    });
 }
 
 // Grows the layer and all below it, parents first.
@@ -34,14 +49,16 @@ uint32_t grow(Random &random, Stack &stack, uint32_t levels, size_t most, uint32
         stack[index].size = sectors[random.below(4)] * SECTOR;
         return index;
     }
-    stack[index].type = static_cast<us_type>(US_TYPE_LINEAR + random.below(5));
+    stack[index].type = static_cast<us_type>(US_TYPE_LINEAR + random.below(6));
     uint64_t members = random.one_in(12) ? random.between(1, US_MAX_CHILDREN) : random.between(1, 4);
     if (has_base(stack[index])) members = 1;
+    if (is_format(stack[index])) members = random.between(1, 2);
     bool wide = members > 4;
     std::vector<uint32_t> children;
     for (uint64_t m = 0; m < members && (m == 0 || stack.size() < most); m++)
         children.push_back(grow(random, stack, wide ? 1 : levels - 1, most, shared));
-    if (shared && !has_base(stack[index]) && children.size() < US_MAX_CHILDREN && random.one_in(6))
+    if (shared && !has_base(stack[index]) && !is_format(stack[index]) && children.size() < US_MAX_CHILDREN &&
+        random.one_in(6))
         children.push_back(shared);
     stack[index].children = std::move(children);
     return index;
@@ -66,6 +83,7 @@ void settle_layer(const Stack &stack, Layer &layer) {
     if (layer.type == US_TYPE_MIRROR || layer.type == US_TYPE_INSTRUMENT) layer.size = smallest;
     if (layer.type == US_TYPE_PARTITION) layer.size = smallest - std::min(smallest, layer.start);
     if (layer.type == US_TYPE_STRIPE) layer.size = floor_to(smallest, layer.chunk) * layer.children.size();
+    if (is_format(layer)) keep_inside(stack, layer);
     if (layer.type == US_TYPE_LINEAR) {
         layer.size = 0;
         for (uint32_t child : layer.children)
@@ -89,6 +107,32 @@ void mirror_words(Random &random, Layer &layer) {
     words.writable = random.one_in(2) ? all : words.readable | (static_cast<uint32_t>(random.next()) & all);
     words.open = !random.one_in(8);
     words.unrecorded = random.one_in(8);
+}
+
+// Runs of units, most of them side by side, some of which lie in one another's place for words.
+void format_words(Random &random, const Stack &stack, Layer &layer) {
+    layer.words = {};
+    layer.units.clear();
+    layer.words.open = !random.one_in(16);
+    layer.clean = random.one_in(2);
+    uint64_t units = (layer.size + layer.unit - 1) / layer.unit;
+    uint64_t places = stack[layer.children[0]].size / layer.unit;
+    for (uint64_t run = random.between(8, 32); run-- > 0;) {
+        uint64_t unit = random.one_in(2) ? random.below(std::min<uint64_t>(units, 64)) : random.below(units);
+        uint64_t length = random.between(1, 80), place = places ? random.below(places) : 0;
+        auto kind = static_cast<uint32_t>(random.between(1, 3));
+        if (kind == US_FORMAT_SHINES) place = 0;
+        for (; length-- > 0 && unit < units; unit++, place += kind != US_FORMAT_SHINES)
+            layer.units[unit] = {place, kind};
+    }
+    keep_inside(stack, layer);
+    // The latter has the place.
+    std::map<uint64_t, uint64_t> holders;
+    for (const auto &[unit, at] : layer.units)
+        holders[unit & ((uint64_t{1} << layer.word_bits) - 1)] = unit;
+    std::erase_if(layer.units, [&](const auto &entry) {
+        return holders[entry.first & ((uint64_t{1} << layer.word_bits) - 1)] != entry.first;
+    });
 }
 
 // Most let most requests through: what lies below them is to be seen, too.
@@ -116,6 +160,7 @@ bool is_leaf(const Layer &layer) {
 bool has_windows(const Stack &stack) {
     return std::ranges::any_of(stack, [](const Layer &layer) {
         const Words &words = layer.words;
+        if (is_format(layer)) return true; // what is not known takes the rest with it
         if (layer.type == US_TYPE_INSTRUMENT)
             return words.looks != 0 && (words.window_start > 0 || words.window_end < layer.size);
         return words.window_end != 0;
@@ -162,8 +207,13 @@ Stack random_stack(Random &random) {
             }
             if (layer.type == US_TYPE_PARTITION)
                 layer.start = random.below(smallest_child(stack, layer) / SECTOR) * SECTOR;
+            if (is_format(layer)) {
+                layer.size = random.between(1, random.one_in(2) ? 1 << 12 : 1 << 24) * SECTOR;
+                layer.unit = uint64_t{1} << random.between(9, 21);
+                layer.word_bits = static_cast<uint32_t>(random.between(0, 6));
+            }
             settle_layer(stack, layer);
-            if (random.one_in(6)) shrink(random, stack, layer);
+            if (!is_format(layer) && random.one_in(6)) shrink(random, stack, layer);
         }
         return stack;
     }
@@ -174,6 +224,7 @@ void random_words(Random &random, Stack &stack) {
     for (Layer &layer : stack) {
         if (layer.type == US_TYPE_MIRROR) mirror_words(random, layer);
         if (layer.type == US_TYPE_INSTRUMENT) instrument_words(random, layer);
+        if (is_format(layer)) format_words(random, stack, layer);
         if (windows && random.one_in(2)) random_window(random, layer);
     }
 }
@@ -222,7 +273,7 @@ us_table hostile_table(Random &random) {
     // Plausible words among the noise lead deeper than noise does, up to cycles.
     uint64_t noise_in = random.between(1, 16);
     for (us_layer &layer : table.layers) {
-        if (!random.one_in(noise_in)) layer.type = static_cast<us_u16>(random.below(10));
+        if (!random.one_in(noise_in)) layer.type = static_cast<us_u16>(random.below(11));
         if (!random.one_in(noise_in)) layer.nr_children = static_cast<us_u16>(random.below(5));
         if (!random.one_in(noise_in)) layer.size = random.next() >> random.below(60);
         if (!random.one_in(noise_in)) layer.param[0] = random.between(0, 24);
@@ -260,6 +311,25 @@ Request hostile_request(Random &random) {
     return request;
 }
 
+void place_words(Stack &stack, uint32_t &first) {
+    for (Layer &layer : stack) {
+        if (!is_format(layer)) continue;
+        layer.first_word = first;
+        first += 1u << layer.word_bits;
+    }
+}
+
+void write_words(const Stack &stack, us_words &words) {
+    for (const Layer &layer : stack) {
+        if (!is_format(layer)) continue;
+        us_u64 *own = &words.word[layer.first_word];
+        std::fill_n(own, uint64_t{1} << layer.word_bits, 0);
+        for (const auto &[unit, at] : layer.units)
+            own[unit & ((uint64_t{1} << layer.word_bits) - 1)] =
+                us_format_word(unit >> layer.word_bits, at.place, at.kind);
+    }
+}
+
 us_table table_of(const Stack &stack) {
     us_table table{};
     table.nr_layers = static_cast<us_u32>(stack.size());
@@ -272,6 +342,10 @@ us_table table_of(const Stack &stack) {
         out.nr_children = static_cast<us_u16>(layer.children.size());
         if (layer.chunk) out.param[0] = static_cast<uint64_t>(std::countr_zero(layer.chunk));
         if (layer.type == US_TYPE_PARTITION) out.param[0] = layer.start;
+        if (is_format(layer)) {
+            out.param[US_FORMAT_PLACE] = layer.first_word | uint64_t{layer.word_bits} << 32;
+            out.param[US_FORMAT_CHILDREN] = 1 << 8; // units, and what a flush is for: the first
+        }
         uint64_t start = 0;
         for (uint32_t child : layer.children) {
             us_link &link = table.links[table.nr_links++];
@@ -292,8 +366,11 @@ us_live live_of(const Stack &stack) {
         out.readable = mirror ? words.readable : ~0u;
         out.writable = mirror ? words.writable : ~0u;
         out.gate = words.looks;
+        if (is_format(stack[i]))
+            out.gate = words.open * US_LIVE_MAP_OPEN | stack[i].clean * US_LIVE_TABLES_CLEAN;
         if (mirror) out.gate = words.open * US_LIVE_WRITE_OPEN | words.unrecorded * US_LIVE_UNRECORDED;
-        out.window_start = words.window_start;
+        out.window_start =
+            is_format(stack[i]) ? static_cast<uint64_t>(std::countr_zero(stack[i].unit)) : words.window_start;
         out.window_end = words.window_end;
     }
     return live;
@@ -320,6 +397,12 @@ std::string text_of(const Stack &stack) {
                 << std::dec << (layer.words.open ? ", open" : ", closed")
                 << (layer.words.unrecorded ? ", a failure unrecorded" : "") << ", window "
                 << layer.words.window_start << ".." << layer.words.window_end;
+        if (is_format(layer)) {
+            out << ", units of " << layer.unit << ", 2^" << layer.word_bits << " words, "
+                << (layer.words.open ? "open" : "closed") << (layer.clean ? ", clean" : "");
+            for (const auto &[unit, at] : layer.units)
+                out << "; " << unit << " at " << at.place << " kind " << at.kind;
+        }
         if (layer.type == US_TYPE_INSTRUMENT)
             out << std::hex << "; looks at " << layer.words.looks << std::dec << ", window "
                 << layer.words.window_start << ".." << layer.words.window_end;

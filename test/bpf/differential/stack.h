@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,11 +19,21 @@ struct Words {
     uint64_t window_start = 0, window_end = 0; // where a mirror is copied; where an instrument looks
 };
 
+// Where a unit of a format lies, as its handler has said: enum us_format_kind.
+struct Unit {
+    uint64_t place = 0;
+    uint32_t kind = 0;
+};
+
 struct Layer {
     us_type type = US_TYPE_FILE;
     uint64_t size = 0;
     uint64_t chunk = 0; // of a stripe
     uint64_t start = 0; // of a partition, in its child's bytes
+    uint64_t unit = 0;  // bytes; of a format, whose second child is what shines through
+    bool clean = false; // of a format: a flush may pass
+    std::map<uint64_t, Unit> units;
+    uint32_t first_word = 0, word_bits = 0; // of a format: place_words()
     std::vector<uint32_t> children;
     Words words;
 };
@@ -85,6 +96,10 @@ Request hostile_request(Random &random);
 // Sizes and chunks of all layers, from the leaves up; false where some layer would hold nothing.
 bool settle(Stack &stack);
 
+// Where the words of the stack's formats are to lie, from `first` on, which is moved behind them; and these
+// words.
+void place_words(Stack &stack, uint32_t &first);
+void write_words(const Stack &stack, us_words &words);
 us_table table_of(const Stack &stack);
 us_live live_of(const Stack &stack);
 uint32_t types_of(const Stack &stack);

@@ -16,7 +16,8 @@ const std::map<std::string, us_type> TYPES = {
     {"file", US_TYPE_FILE},           {"memory", US_TYPE_FILE},
     {"block", US_TYPE_BLOCK},         {"linear", US_TYPE_LINEAR},
     {"stripe", US_TYPE_STRIPE},       {"mirror", US_TYPE_MIRROR},
-    {"partition", US_TYPE_PARTITION}, {"instrument", US_TYPE_INSTRUMENT}};
+    {"partition", US_TYPE_PARTITION}, {"instrument", US_TYPE_INSTRUMENT},
+    {"format", US_TYPE_FORMAT}};
 const std::map<std::string, us_op> OPS = {{"read", US_OP_READ},   {"write", US_OP_WRITE},
                                           {"flush", US_OP_FLUSH}, {"discard", US_OP_DISCARD},
                                           {"cache", US_OP_CACHE}, {"writeZeroes", US_OP_WRITE_ZEROES}};
@@ -34,6 +35,8 @@ Layer read_layer(const json &from) {
     layer.size = from.at("sizeBytes");
     layer.chunk = from.value("chunkBytes", uint64_t{0});
     layer.start = from.value("offsetBytes", uint64_t{0});
+    layer.unit = from.value("unitBytes", uint64_t{0});
+    layer.word_bits = from.value("wordBits", 0u);
     layer.children = from.value("children", std::vector<uint32_t>{});
     if (layer.type == US_TYPE_MIRROR)
         layer.words.readable = layer.words.writable =
@@ -55,6 +58,15 @@ void read_words(const json &from, Words &words) {
     }
 }
 
+// units: [unit, place, "shared" | "own" | "shines"]
+void read_live(const json &from, Layer &layer) {
+    read_words(from, layer.words);
+    layer.clean = from.value("clean", false);
+    const std::map<std::string, uint32_t> kinds = {{"shared", 1}, {"own", 2}, {"shines", 3}};
+    for (const json &unit : from.value("units", json::array()))
+        layer.units[unit.at(0)] = {unit.at(1), kinds.at(unit.at(2))};
+}
+
 } // namespace
 
 std::vector<Vector> read_vectors(const std::string &file) {
@@ -67,7 +79,9 @@ std::vector<Vector> read_vectors(const std::string &file) {
             stack.push_back(read_layer(layer));
         const json live = one.value("live", json::object()); // by value: what items() sees has to outlive it
         for (const auto &[index, words] : live.items())
-            read_words(words, stack.at(std::stoul(index)).words);
+            read_live(words, stack.at(std::stoul(index)));
+        uint32_t first_word = 0;
+        place_words(stack, first_word);
         for (const json &ask : one.at("asks")) {
             Request request{ask.value("layer", 0u), OPS.at(ask.at("op")), ask.value("offset", uint64_t{0}),
                             ask.value("length", uint64_t{0})};
