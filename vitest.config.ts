@@ -16,7 +16,7 @@ export default defineConfig({
       {
         test: {
           name: "host",
-          include: ["test/{native,qcow2,nbd,device,torture}/**/*.test.ts"],
+          include: ["test/{native,qcow2,nbd,device,torture,iotests}/**/*.test.ts"],
           testTimeout: 180_000,
           hookTimeout: 120_000,
           fileParallelism: false,

@@ -26,15 +26,26 @@ mirrors() {
     echo "$fallback_mirror"
 }
 
-# apt's private configuration. Hooks of the host (Post-Invoke) must not run for it: they touch the host's cache.
+# configure_apt MIRROR SUITE: apt's private configuration. Hooks of the host (Post-Invoke) must not run for it: they
+# touch the host's cache.
 configure_apt() {
+    local keyring
+    keyring=$(keyring) || exit
+    write_configuration
+    echo "deb [signed-by=$keyring arch=$architecture] $1 $2 main" >"$apt/sources.list"
+}
+
+keyring() {
     local keyring
     for keyring in /usr/share/keyrings/debian-archive-keyring.{gpg,pgp} ''; do
         [[ -z $keyring ]] || [[ ! -e $keyring ]] || break
     done
     [[ -n $keyring ]] || skip "no Debian archive keyring (package debian-archive-keyring)"
+    echo "$keyring"
+}
+
+write_configuration() {
     mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial"
-    echo "deb [signed-by=$keyring arch=$architecture] $1 $2 main" >"$apt/sources.list"
     cat >"$apt/apt.conf" <<END
 Dir::Etc::SourceList "$apt/sources.list";
 Dir::Etc::SourceParts "/dev/null";
