@@ -1696,7 +1696,7 @@ export const STACK_SCHEMA: Readonly<Record<string, unknown>> = {
           ]
         },
         "lazyRefcounts": {
-          "description": "Whether reference counts may be behind while the image is in use, and are made right after a crash. Left out: as the image says, false when it is made.",
+          "description": "Whether other programs may leave reference counts for later while they write to the image. Here they are exact at every moment, so that a crash leaves nothing to repair; an image that another program has left dirty is set right when it is opened. Left out: as the image says, false when it is made.",
           "type": "boolean",
           "examples": [
             true

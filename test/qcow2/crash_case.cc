@@ -53,6 +53,7 @@ void Case::set_up(const Bytes *given, bool alone) {
         options_.extended_l2 = true;
         options_.cluster_bits = 14;
     }
+    options_.lazy_refcounts = options_.version == 3 && prng.one_in(4);
     // Small clusters, so that there are several L2 tables and refcount blocks.
     uint64_t clusters = 3 + prng.below(options_.cluster_bits == 9 ? 400 : 40);
     options_.size = clusters << options_.cluster_bits;

@@ -15,6 +15,8 @@ void Case::check_state(const Bytes &bytes, bool whole) {
     Header header;
     if (auto refusal = open_image(media, header))
         fail("after a cut the image is not opened: " + refusal->text);
+    // Whatever its lazy refcounts would allow.
+    if (header.has(INCOMPATIBLE_DIRTY)) fail("after a cut the image is dirty");
     CheckReport report = finished(check(media, header));
     for (const Finding &finding : report.findings)
         if (finding.corruption) fail("after a cut: " + finding.text);

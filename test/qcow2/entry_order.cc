@@ -44,14 +44,15 @@ uint64_t checked = 0;
 
 void check(const Change &change) {
     bool second = second_word_first(change.before.word, change.after.word);
-    Entry between = second ? Entry{change.before.word, change.after.bits}
-                           : Entry{change.after.word, change.before.bits};
+    Entry between =
+        second ? Entry{change.before.word, change.after.bits} : Entry{change.after.word, change.before.bits};
     for (uint32_t at = 0; at < US_QCOW2_SUBCLUSTERS; at++) {
         std::string before = change.reads(change.before, at), after = change.reads(change.after, at),
                     reads = change.reads(between, at);
         checked++;
         if (reads == before || reads == after) continue;
-        fprintf(stderr, "entry-order: %016llx %016llx becomes %016llx %016llx: part %u is %s, then %s, then %s\n",
+        fprintf(stderr,
+                "entry-order: %016llx %016llx becomes %016llx %016llx: part %u is %s, then %s, then %s\n",
                 static_cast<unsigned long long>(change.before.word),
                 static_cast<unsigned long long>(change.before.bits),
                 static_cast<unsigned long long>(change.after.word),

@@ -484,6 +484,8 @@ describe("an image under clients and power cuts", () => {
     ["with 64 bits of refcount", "cluster_size=512,refcount_bits=64", false],
     ["with extended entries", "cluster_size=16k,extended_l2=on", false],
     ["of version 2", "cluster_size=1k,compat=0.10", false],
+    // Never dirty: that is looked at in every state.
+    ["with lazy refcounts", "cluster_size=1k,lazy_refcounts=on", false],
   ] as const)(
     "keeps its snapshots: %s",
     async (name, options, compress) => {

@@ -89,7 +89,8 @@ Task<int> Image::write_parts(Entry before, uint64_t guest, uint64_t host, uint32
 // What of the range is not in `bytes`, which begin at `within`, stays what it was.
 Task<int> Image::write_filled(Entry before, uint64_t guest, uint64_t host, Range range, uint64_t within,
                               std::span<const std::byte> bytes) {
-    uint64_t end = within + bytes.size(), from = std::max(range.offset, within), until = std::min(range.end(), end);
+    uint64_t end = within + bytes.size(), from = std::max(range.offset, within),
+             until = std::min(range.end(), end);
     if (from == range.offset && until == range.end()) {
         int error = co_await data().write(host + from, bytes.subspan(from - within, range.bytes));
         co_return error;

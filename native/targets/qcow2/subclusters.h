@@ -12,8 +12,8 @@ namespace us::qcow2 {
 class Subclusters {
   public:
     explicit Subclusters(const us_qcow2_shape &shape)
-        : count_(shape.extended ? US_QCOW2_SUBCLUSTERS : 1),
-          bytes_(us_qcow2_cluster_bytes(&shape) / count_) {}
+        : count_(shape.extended ? US_QCOW2_SUBCLUSTERS : 1), bytes_(us_qcow2_cluster_bytes(&shape) / count_) {
+    }
 
     uint64_t bytes() const { return bytes_; } // of each
     uint32_t all() const { return up_to(count_); }
@@ -36,9 +36,7 @@ class Subclusters {
     }
 
   private:
-    static uint32_t up_to(uint64_t end) {
-        return end >= 32 ? UINT32_MAX : (uint32_t{1} << end) - 1;
-    }
+    static uint32_t up_to(uint64_t end) { return end >= 32 ? UINT32_MAX : (uint32_t{1} << end) - 1; }
 
     uint32_t count_;
     uint64_t bytes_;
