@@ -137,6 +137,19 @@ describe("refcounts that somebody has changed", () => {
     await qemuImg("compare", path("small.qcow2"), path("numbered.raw"));
   });
 
+  it("are lowered behind the end of the file, where they become leaks once it is longer", async () => {
+    await create("behind.qcow2", "cluster_size=4k", "1M");
+    const data = await readFile(path("behind.qcow2"));
+    const place = word(data, table(data)) + 2 * 100;
+    data.writeUInt16BE(1, place);
+    expect(data.length).toBeLessThan(100 * 4 * KIB);
+    await writeFile(path("behind.qcow2"), data);
+    expect(await qemuImg("check", path("behind.qcow2"))).toContain("No errors");
+    expect(await ask("repair", path("behind.qcow2"))).toMatchObject({ error: 0, leaks: 1 });
+    expect((await readFile(path("behind.qcow2"))).readUInt16BE(place)).toBe(0);
+    expect(await qemuImg("check", path("behind.qcow2"))).toContain("No errors");
+  });
+
   it("are lowered where a power cut has left leaks", async () => {
     let leaks = 0;
     for (let seed = 1; seed <= 15; seed++) {

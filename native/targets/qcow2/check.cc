@@ -222,6 +222,9 @@ class Checker {
             report_.image_end = std::max(report_.image_end, (i + 1) * cluster_);
             compare(i, refcount);
         }
+        for (uint64_t i = std::max(first, end); i < first + h_.refcounts_per_block(); i++)
+            if (refcount_at(block.data(), h_.refcount_order, i - first) != 0 && references_.get(i) == 0)
+                report_.leaks_behind++;
     }
 
     void compare(uint64_t index, uint64_t refcount) {

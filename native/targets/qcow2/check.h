@@ -28,6 +28,9 @@ struct Finding {
 struct CheckReport {
     int error = 0; // -errno: the image could not be read, and nothing below is complete
     uint64_t corruptions = 0, leaks = 0;
+    // Clusters with refcounts behind the media's end, to which nothing leads: leaks as soon as it is longer.
+    // Neither we nor qemu-img count them before.
+    uint64_t leaks_behind = 0;
     std::vector<Finding> findings; // the first MAX_FINDINGS
     // The first corruption that is more than refcounts and COPIED bits, which counting alone sets right. Two
     // tables in one cluster are one, though neither we nor qemu-img count them where the refcount agrees.

@@ -25,12 +25,12 @@ class Repairer {
         }
         CheckReport report = co_await check(media_, h_, references_);
         done_.corruptions = report.corruptions;
-        done_.leaks = report.leaks;
+        done_.leaks = report.leaks + report.leaks_behind;
         done_.error = report.error;
         if (done_.error == 0) done_.refusal = report.contradiction;
         if (done_.error == 0 && !done_.refusal) done_.refusal = find_uncountable();
         if (done_.error != 0 || done_.refusal) co_return done_;
-        bool counts = report.corruptions != 0 || report.leaks != 0;
+        bool counts = done_.corruptions != 0 || done_.leaks != 0;
         if (counts) done_.error = co_await set_right();
         if (done_.error == 0) done_.error = co_await mark_dirty(false);
         co_return done_;
