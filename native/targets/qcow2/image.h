@@ -171,6 +171,7 @@ class Image {
     Task<int> clear_cluster(Executor &executor, uint64_t guest, bool keep);
     Task<int> clear_raw(Executor &executor, uint64_t guest);
     Task<int> set_entry(Executor &executor, uint64_t guest, Entry entry);
+    Task<int> table_first(Executor &executor, uint64_t guest);
     Task<int> own_table(Executor &executor, uint64_t l1_index, uint64_t &table);
     Task<int> make_table(Executor &executor, uint64_t l1_index, uint64_t shared);
     Task<int> distrust_bitmaps();

@@ -124,6 +124,7 @@ Task<int> Image::write_new(Executor &executor, Entry before, uint64_t guest, uin
     std::optional<uint64_t> place = place_for(before, guest);
     uint64_t host = place.value_or(0);
     if (!place) {
+        if (int error = co_await table_first(executor, guest)) co_return error;
         if (int error = co_await allocator_.allocate(executor, host)) co_return error;
     }
     int error = co_await data().write(host, whole);
@@ -170,6 +171,14 @@ Task<int> Image::set_entry(Executor &executor, uint64_t guest, Entry entry) {
     if (options_.map) entry.generation = options_.map->generation();
     show(entry, guest, 0, cluster());
     co_return 0;
+}
+
+// Before the first cluster that it leads to gets its place: so that it lies there as QEMU has it, and not
+// between pieces of the guest's data.
+Task<int> Image::table_first(Executor &executor, uint64_t guest) {
+    uint64_t table = 0;
+    int error = co_await own_table(executor, guest / header_.l2_span(), table);
+    co_return error;
 }
 
 // The L2 table, made or copied when it is not this image's active one alone.
