@@ -137,6 +137,7 @@ async function carryOut(steps, first) {
     if (open) continue;
     if (image === first) return status;
     lost.add(image);
+    if (step.commands.length > 0) qemuIo([], step.commands);
   }
   return worst;
 }

@@ -226,6 +226,20 @@ describe("an image of ours", () => {
       expect((await stat(path("disk.qcow2"))).blocks * 512).toBeGreaterThan(SIZE / 2);
   });
 
+  it("has everything where QEMU puts it", async () => {
+    const writes = ["write 0 256k", "write 8M 4k", "write 8200k 300k", "write 256k 100k", "write 40M 512"];
+    const places = async (image: string) => JSON.parse(await qemuImg("map", "--output=json", path(image)));
+    for (const image of ["disk.qcow2", "theirs.qcow2"])
+      await qemuImg("create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", path(image), "64M");
+    await serve({ size: 64 * MIB });
+    for (const write of writes) {
+      await qemuIoOk(URI(), write);
+      await output("qemu-io", ["-f", "qcow2", "-c", write, path("theirs.qcow2")]);
+    }
+    await server?.stop();
+    expect(await places("disk.qcow2")).toEqual(await places("theirs.qcow2"));
+  });
+
   it("is opened by nobody else while it is served, and not served while another one has it", async () => {
     await serve({ size: "24MiB" });
     expect(await run("qemu-io", ["-f", "qcow2", "-c", "read 0 512", path("disk.qcow2")])).toMatchObject({

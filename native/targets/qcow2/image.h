@@ -172,6 +172,7 @@ class Image {
                          std::span<const std::byte> bytes);
     int check_place(const Entry &before, uint64_t guest, uint64_t within) const;
     Task<int> set_entry(Executor &executor, uint64_t guest, Entry entry);
+    Task<int> table_first(Executor &executor, uint64_t guest);
     Task<int> own_table(Executor &executor, uint64_t l1_index, uint64_t &table);
     Task<int> make_table(Executor &executor, uint64_t l1_index, uint64_t shared);
     Task<int> distrust_bitmaps();

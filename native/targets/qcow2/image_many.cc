@@ -106,6 +106,7 @@ Task<int> Image::write_fresh(Executor &executor, uint64_t guest, std::vector<Ent
                              std::span<const std::byte> bytes) {
     for (uint64_t done = 0; done < befores.size();) {
         uint64_t host = 0, count = befores.size() - done;
+        if (int error = co_await table_first(executor, guest + done * cluster())) co_return error;
         if (int error = co_await allocator_.allocate(executor, host, count)) co_return error;
         auto part = bytes.subspan(done * cluster(), count * cluster());
         int error = co_await media_.write(host, part);

@@ -47,6 +47,7 @@ Task<int> Image::write_new(Executor &executor, Entry before, uint64_t guest, uin
     std::optional<uint64_t> place = place_for(before, guest);
     uint64_t host = place.value_or(0);
     if (!place) {
+        if (int error = co_await table_first(executor, guest)) co_return error;
         if (int error = co_await allocator_.allocate(executor, host)) co_return error;
     }
     Subclusters parts(header_.shape);

@@ -133,6 +133,14 @@ Task<int> Image::set_entry(Executor &executor, uint64_t guest, Entry entry) {
     co_return 0;
 }
 
+// Before the first cluster that it leads to gets its place: so that it lies there as QEMU has it, and not
+// between pieces of the guest's data.
+Task<int> Image::table_first(Executor &executor, uint64_t guest) {
+    uint64_t table = 0;
+    int error = co_await own_table(executor, guest / header_.l2_span(), table);
+    co_return error;
+}
+
 // The L2 table, made or copied when it is not this image's active one alone.
 Task<int> Image::own_table(Executor &executor, uint64_t l1_index, uint64_t &table) {
     std::unique_lock lock(mutex_);
