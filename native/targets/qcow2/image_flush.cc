@@ -54,6 +54,7 @@ Task<int> Image::round(Executor &executor) {
     }
     // Nothing on disk leads to them any more, and soon nobody does who has seen a table that did.
     if (!frees.empty()) co_await older_finds(executor);
+    if (!frees.empty() && options_.inflater) options_.inflater->forget();
     error = co_await allocator_.release_and_discard(executor, frees);
     co_return error;
 }

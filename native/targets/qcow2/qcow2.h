@@ -69,6 +69,7 @@ class Qcow2 : public Format {
     bool leaks_ = false; // clusters that nobody uses may be taken
     std::unique_ptr<qcow2::LayerMedia> base_, backing_, data_;
     uint32_t data_child_ = 0;
+    qcow2::Inflater inflater_;
     std::unique_ptr<qcow2::Image> image_;
     // image_ is there, and stays: the control socket asks before.
     std::atomic<bool> opened_{false};

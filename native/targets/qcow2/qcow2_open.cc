@@ -260,6 +260,7 @@ int Qcow2::hold(const Header &header, bool &taken_over) {
     options.cache_bytes = config().params.value("cacheBytes", options.cache_bytes);
     options.backing = backing_.get();
     options.data = data_.get();
+    options.inflater = &inflater_;
     std::string owner =
         context_.boot_id + "\n" + base_identity_ + "\n" + std::to_string(header.shape.cluster_bits);
     image_ = std::make_unique<Image>(*base_, header, options);

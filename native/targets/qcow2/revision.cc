@@ -13,7 +13,9 @@ Task<int> Standstill::begin(Executor &executor, bool shared) {
 }
 
 Standstill::~Standstill() {
-    if (begun_) image_.turns_.end(turn_);
+    if (!begun_) return;
+    if (image_.options_.inflater) image_.options_.inflater->forget();
+    image_.turns_.end(turn_);
 }
 
 Task<int> Revision::begin() {
