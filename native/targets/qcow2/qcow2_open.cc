@@ -18,7 +18,8 @@ using nlohmann::json;
 
 namespace {
 
-constexpr uint64_t BLANK_BYTES = 1 << 20; // at the beginning and at the end: where signatures are
+constexpr uint64_t BLANK_BYTES = 1 << 20;   // at the beginning and at the end: where signatures are
+constexpr uint64_t FIRST_LOOK_BYTES = 4096; // which most media that are not blank give away
 constexpr uint64_t PREALLOCATE_BYTES = 1 << 30;
 
 std::string bits_or_bytes(uint64_t value, const char *unit) {
@@ -94,8 +95,12 @@ Task<Qcow2::Trouble> Qcow2::open_media(Executor &executor) {
 Task<int> Qcow2::is_blank(bool &blank) {
     blank = false;
     uint64_t size = base_->size(), bytes = std::min(size, BLANK_BYTES);
-    std::vector<std::byte> read(bytes);
-    for (uint64_t at : {uint64_t{0}, size - bytes}) {
+    Buffer buffer(bytes);
+    if (bytes != 0 && !buffer) co_return -ENOMEM;
+    for (auto [at, length] : {std::pair{uint64_t{0}, std::min(bytes, FIRST_LOOK_BYTES)},
+                              {uint64_t{0}, bytes},
+                              {size - bytes, bytes}}) {
+        auto read = buffer.span().first(length);
         if (int error = co_await base_->read(at, read)) co_return error;
         if (std::any_of(read.begin(), read.end(), [](std::byte b) { return b != std::byte{0}; })) co_return 0;
     }
