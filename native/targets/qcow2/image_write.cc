@@ -108,14 +108,16 @@ std::optional<uint64_t> Image::place_for(const Entry &before, uint64_t guest) co
 // one.
 Task<int> Image::write_new(Executor &executor, Entry before, uint64_t guest, uint64_t within,
                            std::span<const std::byte> bytes) {
-    std::vector<std::byte> whole;
+    std::vector<std::byte> around;
+    std::span<const std::byte> whole = bytes;
     if (bytes.size() < cluster()) {
-        if (int error = co_await read_cluster(before, guest, whole)) co_return error;
+        if (int error = co_await read_cluster(before, guest, around)) co_return error;
+        std::copy(bytes.begin(), bytes.end(), around.begin() + static_cast<std::ptrdiff_t>(within));
+        whole = around;
     }
-    whole.resize(cluster());
-    std::copy(bytes.begin(), bytes.end(), whole.begin() + static_cast<std::ptrdiff_t>(within));
     // A data file need not be longer than the disk.
-    if (options_.data) whole.resize(std::min(cluster(), round_up(header_.size - guest, US_SECTOR_BYTES)));
+    if (options_.data)
+        whole = whole.first(std::min(cluster(), round_up(header_.size - guest, US_SECTOR_BYTES)));
 
     std::optional<uint64_t> place = place_for(before, guest);
     uint64_t host = place.value_or(0);
@@ -204,6 +206,7 @@ Task<int> Image::make_table(Executor &executor, uint64_t l1_index, uint64_t shar
         co_await allocator_.release(executor, {host, cluster()});
         co_return error;
     }
+    cache_.learn(host, content, TableKind::l2);
     // A write that fails may have reached the disk: so the table's cluster stays taken, whatever becomes of
     // it.
     metadata_.add(host);
