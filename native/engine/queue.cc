@@ -284,9 +284,10 @@ void Queue::stop() {
 
 void Queue::post(std::function<void()> fn) {
     // Woken under the lock: `fn` may be what ends the loop, and then the queue must outlive this call.
+    // Whoever has posted what still waits has woken it.
     std::lock_guard lock(impl_->posted_mutex);
     impl_->posted.push_back(std::move(fn));
-    impl_->wake();
+    if (impl_->posted.size() == 1) impl_->wake();
 }
 
 void Queue::submit(Request &request) {

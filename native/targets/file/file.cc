@@ -46,7 +46,19 @@ void FileLeaf::open(const OpenContext &context) {
     in_memory_ = fs.f_type == TMPFS_MAGIC;
     if (memory_ && !in_memory_) refuse_path("server-start", path() + " is not on a tmpfs");
     choose_direct();
+    if (grows_ && direct_ && writer) room_.open(fd_, static_cast<uint64_t>(st.st_size), config().size);
     identify(context);
+}
+
+void FileLeaf::close() {
+    room_.close();
+    FdLeaf::close();
+}
+
+void FileLeaf::prepare(io_uring_sqe *sqe, int file, const LeafIo &io) const {
+    if (grows_ && direct_ && io.op == US_OP_WRITE) room_.before_write(io.offset, io.length);
+    if (grows_ && direct_ && io.op == US_OP_WRITE_ZEROES) room_.keep(io.offset + io.length);
+    FdLeaf::prepare(sqe, file, io);
 }
 
 void FileLeaf::check_size() const {

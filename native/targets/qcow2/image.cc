@@ -101,18 +101,26 @@ Task<int> Image::read_run(us_qcow2_run run, uint64_t guest, std::span<std::byte>
     case US_QCOW2_ZEROS:
         std::fill(into.begin(), into.end(), std::byte{0});
         co_return 0;
-    case US_QCOW2_INFLATE: {
-        std::vector<std::byte> data(run.host_bytes), whole(cluster());
-        error = co_await media_.read(run.host, data);
-        if (error != 0) co_return error;
-        if (!inflate(header_.compression, data, whole)) co_return -EIO;
-        std::copy_n(whole.begin() + static_cast<std::ptrdiff_t>(guest % cluster()), into.size(),
-                    into.begin());
-        co_return 0;
-    }
+    case US_QCOW2_INFLATE:
+        error = co_await read_compressed(run, guest, into);
+        co_return error;
     default:
         co_return -EUCLEAN;
     }
+}
+
+Task<int> Image::read_compressed(us_qcow2_run run, uint64_t guest, std::span<std::byte> into) {
+    uint64_t within = guest % cluster();
+    if (options_.inflater) {
+        int error =
+            co_await options_.inflater->read(media_, header_.compression, run, cluster(), within, into);
+        co_return error;
+    }
+    std::vector<std::byte> data(run.host_bytes), whole(cluster());
+    if (int error = co_await media_.read(run.host, data)) co_return error;
+    if (!inflate(header_.compression, data, whole)) co_return -EIO;
+    std::copy_n(whole.begin() + static_cast<std::ptrdiff_t>(within), into.size(), into.begin());
+    co_return 0;
 }
 
 Task<int> Image::read_cluster(const Entry &entry, uint64_t guest, uint64_t within,

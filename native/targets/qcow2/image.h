@@ -28,6 +28,7 @@
 #include "targets/qcow2/directory.h"
 #include "targets/qcow2/first_sector.h"
 #include "targets/qcow2/header.h"
+#include "targets/qcow2/inflater.h"
 #include "targets/qcow2/media.h"
 #include "targets/qcow2/metadata.h"
 #include "targets/qcow2/snapshots.h"
@@ -38,9 +39,10 @@ namespace us::qcow2 {
 
 struct ImageOptions {
     uint64_t cache_bytes = 32 << 20;
-    Media *backing = nullptr; // what unallocated clusters show; zeros without
-    Media *data = nullptr;    // where the guest's clusters lie, if the image has an external data file
-    FormatMap *map = nullptr; // is told where clusters are, once serve_mapped() was called
+    Media *backing = nullptr;     // what unallocated clusters show; zeros without
+    Media *data = nullptr;        // where the guest's clusters lie, if the image has an external data file
+    FormatMap *map = nullptr;     // is told where clusters are, once serve_mapped() was called
+    Inflater *inflater = nullptr; // for a server; each read inflates its cluster by itself without
 };
 
 class Image {
@@ -146,6 +148,7 @@ class Image {
     Task<int> find_in(Executor &executor, uint64_t table, uint64_t guest, Entry &entry);
     Task<int> read_run(us_qcow2_run run, uint64_t guest, std::span<std::byte> into);
     Task<int> read_backing(uint64_t guest, std::span<std::byte> into);
+    Task<int> read_compressed(us_qcow2_run run, uint64_t guest, std::span<std::byte> into);
     Task<int> read_part(Executor &executor, uint64_t offset, std::span<std::byte> into); // of one cluster
     // Of one cluster, from `within` on.
     Task<int> read_cluster(const Entry &entry, uint64_t guest, uint64_t within, std::span<std::byte> into);

@@ -62,6 +62,7 @@ Task<int> Image::round(Executor &executor) {
         given_up_.insert(given_up_.end(), frees.begin(), frees.end());
         co_return 0;
     }
+    if (!frees.empty() && options_.inflater) options_.inflater->forget();
     error = co_await allocator_.release_and_discard(executor, frees);
     if (error == 0) note_clean();
     co_return error;

@@ -182,6 +182,7 @@ Task<int> Image::make_table(Executor &executor, uint64_t l1_index, uint64_t shar
         co_await allocator_.release(executor, {host, cluster()});
         co_return error;
     }
+    cache_.learn(host, content, TableKind::l2);
     // A write that fails may have reached the disk: so the table's cluster stays taken, whatever becomes of
     // it.
     metadata_.add(host);

@@ -79,6 +79,7 @@ class Qcow2 : public Format {
     uint32_t data_child_ = 0;
     uint64_t leaves_below_ = 0; // bit L: leaf L is one that a flush is for
     std::unique_ptr<FormatWords> words_;
+    qcow2::Inflater inflater_;
     std::unique_ptr<qcow2::Image> image_;
     // image_ is there, and stays: the control socket asks before.
     std::atomic<bool> opened_{false};

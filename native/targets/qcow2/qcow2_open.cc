@@ -18,7 +18,8 @@ using nlohmann::json;
 
 namespace {
 
-constexpr uint64_t BLANK_BYTES = 1 << 20; // at the beginning and at the end: where signatures are
+constexpr uint64_t BLANK_BYTES = 1 << 20;   // at the beginning and at the end: where signatures are
+constexpr uint64_t FIRST_LOOK_BYTES = 4096; // which most media that are not blank give away
 constexpr uint64_t PREALLOCATE_BYTES = 1 << 30;
 
 std::string bits_or_bytes(uint64_t value, const char *unit) {
@@ -94,8 +95,12 @@ Task<Qcow2::Trouble> Qcow2::open_media(Executor &executor) {
 Task<int> Qcow2::is_blank(bool &blank) {
     blank = false;
     uint64_t size = base_->size(), bytes = std::min(size, BLANK_BYTES);
-    std::vector<std::byte> read(bytes);
-    for (uint64_t at : {uint64_t{0}, size - bytes}) {
+    Buffer buffer(bytes);
+    if (bytes != 0 && !buffer) co_return -ENOMEM;
+    for (auto [at, length] : {std::pair{uint64_t{0}, std::min(bytes, FIRST_LOOK_BYTES)},
+                              {uint64_t{0}, bytes},
+                              {size - bytes, bytes}}) {
+        auto read = buffer.span().first(length);
         if (int error = co_await base_->read(at, read)) co_return error;
         // The header comes last: without it there are tables of a predecessor that did not come so far.
         size_t looks_at = read.size();
@@ -279,6 +284,7 @@ int Qcow2::hold(const Header &header, bool &taken_over) {
     options.backing = backing_.get();
     options.data = data_.get();
     options.map = words_.get();
+    options.inflater = &inflater_;
     std::string owner =
         context_.boot_id + "\n" + base_identity_ + "\n" + std::to_string(header.shape.cluster_bits);
     image_ = std::make_unique<Image>(*base_, header, options);

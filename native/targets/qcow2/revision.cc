@@ -19,8 +19,10 @@ Task<int> Standstill::begin(Executor &executor, bool shared) {
 }
 
 Standstill::~Standstill() {
+    if (!begun_) return;
     if (closed_) image_.options_.map->open(image_.unit_shift());
-    if (begun_) image_.turns_.end(turn_);
+    if (image_.options_.inflater) image_.options_.inflater->forget();
+    image_.turns_.end(turn_);
 }
 
 Task<int> Revision::begin() {

@@ -30,7 +30,9 @@ int TableCache::keep_in(int folder, const std::string &name, const std::string &
         if (error == 0 && memory.kept->kind > static_cast<uint32_t>(TableKind::refcounts)) error = -EUCLEAN;
     if (error != 0) return error;
     for (const SliceStore::Place &memory : left)
-        ++*add(memory, static_cast<TableKind>(memory.kept->kind)).nr_dirty;
+        add(memory, static_cast<TableKind>(memory.kept->kind));
+    for (auto &[offset, slice] : slices_)
+        slice->dirty_ones->insert(slice.get());
     taken_over = !left.empty();
     return 0;
 }
@@ -40,7 +42,7 @@ TableCache::Slice &TableCache::add(const SliceStore::Place &memory, TableKind ki
     slice = std::make_unique<Slice>();
     slice->memory = memory;
     slice->kind = kind;
-    slice->nr_dirty = &nr_dirty_[static_cast<size_t>(kind)];
+    slice->dirty_ones = &dirty_[static_cast<size_t>(kind)];
     slice->place = by_use_.insert(by_use_.begin(), slice.get());
     return *slice;
 }
@@ -121,16 +123,32 @@ void TableCache::forget_table(uint64_t offset) {
     for (uint64_t at = 0; at < cluster_bytes_; at += slice_bytes_) {
         auto found = slices_.find(offset + at);
         if (found == slices_.end()) continue;
-        if (found->second->dirty()) --*found->second->nr_dirty;
+        found->second->dirty_ones->erase(found->second.get());
         drop(*found->second);
     }
 }
 
+// As long as none of its own slices would have to go for it.
+void TableCache::learn(uint64_t offset, std::span<const std::byte> table, TableKind kind) {
+    std::lock_guard lock(mutex_);
+    if (table.size() / slice_bytes_ > max_slices_ / 8) return;
+    for (uint64_t at = 0; at < table.size(); at += slice_bytes_) {
+        Slice *slice = nullptr;
+        if (slices_.contains(offset + at) || insert(offset + at, kind, slice) != 0) return;
+        std::copy_n(table.begin() + static_cast<std::ptrdiff_t>(at), slice_bytes_, slice->memory.data);
+    }
+}
+
+TableCache::Copy TableCache::copy_of(Slice &slice) const {
+    Copy copy{Pin(slice), &slice, slice.changes(), Buffer(slice_bytes_)};
+    if (copy.data) std::copy_n(slice.memory.data, slice_bytes_, copy.data.data());
+    return copy;
+}
+
 std::vector<TableCache::Copy> TableCache::copy_dirty(TableKind kind) {
     std::vector<Copy> copies;
-    for (auto &[offset, slice] : slices_)
-        if (slice->kind == kind && slice->dirty())
-            copies.push_back({Pin(*slice), slice.get(), slice->changes(), copy_of(*slice)});
+    for (Slice *slice : dirty_[static_cast<size_t>(kind)])
+        copies.push_back(copy_of(*slice));
     // In the order of the disk, which media like, and which is the same in every run.
     std::sort(copies.begin(), copies.end(),
               [](const Copy &a, const Copy &b) { return a.slice->offset() < b.slice->offset(); });
@@ -147,12 +165,13 @@ Task<int> TableCache::write_one(Executor &executor, Copy copy) {
     if (slice.written() >= copy.changes) co_return 0; // a newer copy has been written
     slice.writing = true;
     lock.unlock();
-    int error = co_await media_.write(slice.offset(), copy.data);
+    int error = -ENOMEM;
+    if (copy.data) error = co_await media_.write(slice.offset(), copy.data.span());
     lock.lock();
     slice.writing = false;
     if (error == 0) {
         std::atomic_ref<uint64_t>(slice.memory.kept->written).store(copy.changes, std::memory_order_release);
-        if (!slice.dirty()) --*slice.nr_dirty;
+        if (!slice.dirty()) slice.dirty_ones->erase(&slice);
     }
     written_.wake();
     co_return error;
@@ -171,7 +190,7 @@ Task<int> TableCache::write(Executor &executor, std::vector<Copy> copies) {
 Task<int> TableCache::write(Executor &executor, const Pin &pin) {
     Slice &slice = pin.slice();
     std::unique_lock lock(mutex_);
-    Copy copy{Pin(slice), &slice, slice.changes(), copy_of(slice)};
+    Copy copy = copy_of(slice);
     lock.unlock();
     int error = co_await write_one(executor, std::move(copy));
     co_return error;

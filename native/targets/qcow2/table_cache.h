@@ -15,8 +15,10 @@
 #include <list>
 #include <memory>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
+#include "targets/qcow2/buffer.h"
 #include "targets/qcow2/format.h"
 #include "targets/qcow2/media.h"
 #include "targets/qcow2/slice_store.h"
@@ -35,14 +37,14 @@ class TableCache {
         int error = 0;
         std::atomic<uint32_t> pins{0};
         std::list<Slice *>::iterator place;
-        uint64_t *nr_dirty = nullptr; // of its kind
+        std::unordered_set<Slice *> *dirty_ones = nullptr; // of its kind
 
         uint64_t offset() const { return memory.kept->offset; } // in the image
         uint64_t changes() const { return memory.kept->changes; }
         uint64_t written() const { return memory.kept->written; }
         bool dirty() const { return changes() != written(); }
         void change() {
-            if (!dirty()) ++*nr_dirty;
+            if (!dirty()) dirty_ones->insert(this);
             std::atomic_ref<uint64_t>(memory.kept->changes).store(changes() + 1, std::memory_order_release);
         }
     };
@@ -74,7 +76,7 @@ class TableCache {
         Pin pin;
         Slice *slice;
         uint64_t changes;
-        std::vector<std::byte> data;
+        Buffer data; // empty: there was no memory
     };
 
     // max_bytes: of clean and dirty slices; more only while all of them are pinned or dirty, which the owner
@@ -94,17 +96,21 @@ class TableCache {
     // The cluster is going to hold another table than it once did. Nothing of the old one is pinned.
     void forget_table(uint64_t offset);
 
+    // A table of one cluster that has just been written there: nobody has asked for it yet, and somebody
+    // will.
+    void learn(uint64_t offset, std::span<const std::byte> table, TableKind kind);
+
     // Under the mutex.
     std::vector<Copy> copy_dirty(TableKind kind);
 
     // So much is dirty that it had better be written.
     bool crowded() {
         std::lock_guard lock(mutex_);
-        return nr_dirty_[0] + nr_dirty_[1] > max_slices_ / 2;
+        return dirty_[0].size() + dirty_[1].size() > max_slices_ / 2;
     }
 
     // Under the mutex.
-    uint64_t nr_dirty(TableKind kind) const { return nr_dirty_[static_cast<size_t>(kind)]; }
+    uint64_t nr_dirty(TableKind kind) const { return dirty_[static_cast<size_t>(kind)].size(); }
 
     // Writes the copies, side by side. What has changed since remains dirty. 0 or the first -errno.
     Task<int> write(Executor &executor, std::vector<Copy> copies);
@@ -117,9 +123,7 @@ class TableCache {
     void shrink();
     void drop(Slice &slice);
     void drop_failed();
-    std::vector<std::byte> copy_of(const Slice &slice) const {
-        return {slice.memory.data, slice.memory.data + slice_bytes_};
-    }
+    Copy copy_of(Slice &slice) const;
     Task<int> write_one(Executor &executor, Copy copy);
 
     Media &media_;
@@ -131,7 +135,7 @@ class TableCache {
     std::unordered_map<uint64_t, std::unique_ptr<Slice>> slices_; // by offset
     std::list<Slice *> by_use_;                                   // the latest first
     std::vector<std::unique_ptr<Slice>> failed_;                  // until nobody holds them
-    uint64_t nr_dirty_[2] = {};
+    std::unordered_set<Slice *> dirty_[2];                        // by kind
     Waiters loaded_, written_;
 };
 
