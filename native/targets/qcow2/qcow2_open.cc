@@ -233,6 +233,13 @@ Task<Qcow2::Trouble> Qcow2::open_image(Executor &executor, Header header) {
         co_return trouble("image-corrupt",
                           "the image is marked as corrupt: repair it with qemu-img check -r all, or "
                           "serve it with readOnly: true");
+    // We see all that a killed predecessor has written, its header too, and a power cut may still take some
+    // of it back: nothing is built on that before it is durable. What the header led to before may be free
+    // now.
+    if (writes && (!ended_in_order_ || !unfinished_.empty())) {
+        if (int error = co_await base_->flush())
+            co_return failed("making durable what a killed server has written", error);
+    }
     bool taken_over = false;
     if (int error = hold(header, taken_over)) co_return failed("keeping tables in the run directory", error);
     if (taken_over) {
@@ -249,10 +256,6 @@ Task<Qcow2::Trouble> Qcow2::open_image(Executor &executor, Header header) {
     if (!writes) {
         image_->serve_mapped(config().geometry.logical_block);
         co_return Trouble{};
-    }
-    // A predecessor may have been killed between the header that we see and its flush.
-    if (!unfinished_.empty()) {
-        if (int error = co_await base_->flush()) co_return failed("making an image", error);
     }
     if (int error = record(true)) co_return failed("writing its state", error);
     if (int error = co_await image_->begin_writing()) co_return failed("beginning to write", error);
