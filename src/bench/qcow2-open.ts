@@ -59,7 +59,8 @@ async function measure(
   options: Options,
 ): Promise<{ ms: number; opened: number; used: number }> {
   const runDir = join(sandbox.runDir, "open");
-  await mkdir(runDir, { recursive: true });
+  const stateDir = join(sandbox.folder, "open");
+  for (const made of [runDir, stateDir]) await mkdir(made, { recursive: true });
   const config = join(runDir, "config.json");
   const spec = {
     layers: {
@@ -68,7 +69,7 @@ async function measure(
     },
     exports: { data: { layer: "disk", frontend: "nbd" } },
   };
-  await writeFile(config, JSON.stringify(serverConfig("open", spec, { runDir })));
+  await writeFile(config, JSON.stringify(serverConfig("open", spec, { runDir, stateDir })));
   const job = { name: "", rw: "randread", blockBytes: 4096, depth: 32 } as const;
   const uri = `nbd+unix:///data?socket=${runDir}/nbd.sock`;
   const times: number[] = [];
@@ -83,7 +84,7 @@ async function measure(
     });
     times.push(ms);
   }
-  await rm(runDir, { recursive: true });
+  for (const made of [runDir, stateDir]) await rm(made, { recursive: true });
   return { ms: median(times), opened: median(opened) / MIB, used: median(used) / MIB };
 }
 

@@ -8,7 +8,7 @@ import { parseStacks } from "../spec/index.js";
 export function serverConfig(
   name: string,
   spec: object,
-  options: { runDir: string; media?: Media },
+  options: { runDir: string; stateDir?: string; media?: Media },
 ): { table: Device; runtime: object } {
   const document = { apiVersion: "ublk-stack/v1", kind: "Stack", metadata: { name }, spec };
   const parsed = parseStacks(JSON.stringify(document), "bench").documents[0]?.spec;
@@ -31,7 +31,7 @@ export function serverConfig(
     runtime: {
       stack: name,
       runDir,
-      stateDir: runDir,
+      stateDir: options.stateDir ?? runDir,
       logFile: "",
       paths,
       nbdSocket: `${runDir}/nbd.sock`,

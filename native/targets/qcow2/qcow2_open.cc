@@ -9,6 +9,7 @@
 
 #include "targets/durable_file.h"
 #include "targets/qcow2/qcow2.h"
+#include "targets/qcow2/read_head.h"
 #include "targets/qcow2/repair.h"
 
 namespace us {
@@ -75,10 +76,10 @@ Task<Qcow2::Trouble> Qcow2::open_media(Executor &executor) {
         Trouble made = co_await make();
         if (made) co_return made;
     }
-    std::vector<std::byte> head(std::min<uint64_t>(base_->size(), HEADER_READ_BYTES));
-    if (int error = co_await base_->read(0, head)) co_return failed("reading the header", error);
+    Buffer head;
+    if (int error = co_await read_head(*base_, head)) co_return failed("reading the header", error);
     Header header;
-    if (auto refusal = parse_header(head, base_->size(), header)) {
+    if (auto refusal = parse_header(head.span(), base_->size(), header)) {
         std::string where = "\"" + context_.members[0].name + "\"";
         if (refusal->kind == Refusal::foreign)
             co_return trouble(
