@@ -1,6 +1,9 @@
 import { defineConfig } from "vitest/config";
 
-/** Three suites that differ in what they need: nothing, the native build, a virtual machine. */
+/**
+ * Three suites that differ in what they need: nothing, the native build, a virtual machine. Two files of a suite run side
+ * by side. (A project's own fileParallelism would be ignored: vitest looks at that of the whole only.)
+ */
 export default defineConfig({
   test: {
     maxWorkers: 2,
@@ -19,7 +22,6 @@ export default defineConfig({
           include: ["test/{native,qcow2,nbd,device,torture,iotests}/**/*.test.ts"],
           testTimeout: 180_000,
           hookTimeout: 120_000,
-          fileParallelism: false,
         },
       },
       {
@@ -28,7 +30,6 @@ export default defineConfig({
           include: ["test/vm/**/*.test.ts"],
           testTimeout: 900_000,
           hookTimeout: 1_200_000,
-          fileParallelism: false,
         },
       },
     ],

@@ -65,7 +65,11 @@ build_typescript() {
     touch dist/building
     node_modules/.bin/tsc -p .
     chmod +x dist/cli.js
-    mv dist/building dist/built
+    # The name of this build, for src/reconcile/build-id.ts.
+    find dist -name '*.js' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-12 >dist/named
+    touch -r dist/building dist/named
+    rm dist/building
+    mv dist/named dist/built
 }
 
 build_native

@@ -1,5 +1,5 @@
 # Server and unit tests under AddressSanitizer and UndefinedBehaviorSanitizer, from the same list of sources as the
-# real build. Run by build-sanitized.sh, in this folder.
+# real build. Run by build-sanitized.sh, in this folder. The simulators in test/ link the library's objects of here.
 out := build/Sanitized
 library := $(shell cat sources.txt)
 tests := $(wildcard ../test/native/*.cc)
@@ -7,7 +7,7 @@ tests := $(wildcard ../test/native/*.cc)
 libraries := -luring -lz -lzstd
 bpf_sources := $(wildcard bpf/*.c bpf/*.h bpf/compile.sh core/*.h)
 
-CXXFLAGS := -std=c++20 -Wall -Wextra -Werror -O1 -g -I. -I$(out) -MMD -MP -pthread \
+CXXFLAGS := -std=c++20 -Wall -Wextra -Werror -O1 -g1 -I. -I$(out) -MMD -MP -pthread \
 	-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDFLAGS := -fsanitize=address,undefined -pthread
 
@@ -16,6 +16,9 @@ server_objects := $(out)/server/main.o $(library_objects)
 tests_objects := $(tests:../%.cc=$(out)/%.o) $(library_objects)
 
 all: $(out)/ublk-stack-server $(out)/unit-tests
+
+library: $(library_objects)
+qcow2: $(filter $(out)/targets/qcow2/%,$(library_objects))
 
 $(out)/ublk-stack-server: $(server_objects)
 	$(CXX) $(LDFLAGS) -o $@ $^ $(libraries)
@@ -35,5 +38,5 @@ $(out)/%.o: %.cc
 
 -include $(shell find $(out) -name '*.d' 2>/dev/null)
 
-.PHONY: all
+.PHONY: all library qcow2
 .DELETE_ON_ERROR:

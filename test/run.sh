@@ -25,6 +25,10 @@ run() { # NAME [VITEST ARGUMENT…]
 if (($# > 0)); then
     run chosen "$@"
 else
+    # All at once and before the first test: a build within a test's hook would run against its time limit, and against
+    # the tests beside it.
+    say "building what tests run"
+    bash test/build.sh
     # One after the other: a virtual machine that shares its processors with other tests runs into its time limits.
     for suite in unit host vm; do
         say "testing: $suite"

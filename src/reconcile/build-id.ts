@@ -16,8 +16,17 @@ export function packageVersion(): string {
   return (manifest as { version: string }).version;
 }
 
-/** Name, length and time of change of every file of the program: cheap to read, and different after every build. */
-export function buildId(): string {
+/** What deploy/build.sh has written beside the compiled program: the same for the same code, and quick to read. */
+function builtAs(): string | null {
+  try {
+    return readFileSync(join(PROGRAM, "built"), "utf8").trim();
+  } catch {
+    return null;
+  }
+}
+
+/** Name, length and time of change of every file of the program: for one that runs from its sources. */
+function hashOfFiles(): string {
   const hash = createHash("sha256");
   const rooms = readdirSync(PROGRAM, { recursive: true, encoding: "utf8" })
     .filter((name) => /\.(js|ts)$/.test(name) && !name.endsWith(".d.ts"))
@@ -26,5 +35,9 @@ export function buildId(): string {
     const { size, mtimeMs } = statSync(join(PROGRAM, name));
     hash.update(`${name}\0${size}\0${mtimeMs}\n`);
   }
-  return `${packageVersion()}-${hash.digest("hex").slice(0, 12)}`;
+  return hash.digest("hex").slice(0, 12);
+}
+
+export function buildId(): string {
+  return `${packageVersion()}-${builtAs() || hashOfFiles()}`;
 }

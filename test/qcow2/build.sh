@@ -6,6 +6,7 @@ out=../../native/build/Qcow2
 mkdir -p "$out"
 exec 9<build.sh
 flock 9
+bash ../../native/build-sanitized.sh qcow2
 make -j2 >"$out/build.log" 2>&1 || {
     cat "$out/build.log" >&2
     exit 1
