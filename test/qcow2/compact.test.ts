@@ -218,7 +218,7 @@ describe("what is refused, and left as it is", () => {
     await refused("data.qcow2", /its data in another file, where nothing can be moved \[image-refused\]/);
     writeFileSync(path("other.img"), Buffer.alloc(MIB, "other"));
     await refused("other.img", /is no qcow2 image \[not-an-image\]/);
-    await refused("other.img", /\[usage\]/, ["-U"]);
+    await refused("other.img", /neither checked nor compacted by others/, ["-U"]);
   });
 
   it("one that somebody uses, who goes on", async () => {
