@@ -129,6 +129,37 @@ export interface ImageRun {
   readonly offset: number | null;
 }
 
+/** What became of an image that was made smaller. */
+export interface ImageCompacted {
+  readonly header: ImageHeader;
+  /** It is broken, and was left as it is: why, as a clause about "it". Else null. */
+  readonly refusal: string | null;
+  /** Clusters that nobody had used. */
+  readonly leaks: number;
+  readonly zeroBytes: number;
+  readonly movedBytes: number;
+  readonly movedTableBytes: number;
+  readonly fileBytes: { readonly before: number; readonly after: number };
+  readonly diskBytes: { readonly before: number; readonly after: number };
+}
+
+export interface CompactProgress {
+  /** What is looked for or moved: zeros, tables, the guest's clusters, holes. */
+  readonly phase: "zeros" | "tables" | "clusters" | "holes";
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+}
+
+export interface Compacting {
+  /**
+   * Rejects with EAGAIN when somebody uses the image, EOPNOTSUPP when its data lie in another file, ECANCELED after stop();
+   * whatever was done until then holds.
+   */
+  readonly done: Promise<ImageCompacted>;
+  progress(): CompactProgress;
+  stop(): void;
+}
+
 /** What a rejected promise of the addon holds. */
 export interface NativeError extends Error {
   /** Name of the errno; ETIME: it did not end within the time given. */
@@ -183,6 +214,11 @@ export interface Native {
     from: number,
     stop: Int32Array,
   ): Promise<{ readonly runs: readonly ImageRun[]; readonly next: number }>;
+  /**
+   * Makes an image that nobody uses as small as it can be. Writes to `path`, and opens nothing else.
+   * @param shorten whether a regular file may become shorter
+   */
+  imageCompact(path: string, shorten: boolean): Compacting;
 }
 
 const built = (file: string) => fileURLToPath(new URL(`../native/build/Release/${file}`, import.meta.url));

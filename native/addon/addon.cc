@@ -27,6 +27,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
         {"imageDetails", us::addon::image_details},
         {"imageCheck", us::addon::image_check},
         {"imageMap", us::addon::image_map},
+        {"imageCompact", us::addon::image_compact},
     };
     for (const auto &[name, function] : functions)
         exports.Set(name, Napi::Function::New(env, function, name));

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "addon/image_compact.h"
 #include "addon/image_file.h"
 #include "addon/image_values.h"
 #include "addon/promise.h"
@@ -101,6 +102,26 @@ Napi::Value image_map(const Napi::CallbackInfo &info) {
         return opened->file.map(opened->header(), from, *stop->word);
     };
     return promise_of(info.Env(), work, convert<ImageRuns>);
+}
+
+Napi::Value image_compact(const Napi::CallbackInfo &info) {
+    Napi::Env env = info.Env();
+    auto compaction = std::make_shared<qcow2::Compaction>();
+    auto work = [path = info[0].As<Napi::String>().Utf8Value(), shorten = info[1].ToBoolean().Value(),
+                 compaction] { return compact_image(path, shorten, *compaction); };
+    auto convert_done = [compaction](Napi::Env env, const ImageCompacted &done) {
+        return value_of(env, done, *compaction);
+    };
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("done", promise_of(env, work, convert_done));
+    object.Set("progress", Napi::Function::New(env, [compaction](const Napi::CallbackInfo &info) {
+                   return progress_value(info.Env(), *compaction);
+               }));
+    object.Set("stop", Napi::Function::New(env, [compaction](const Napi::CallbackInfo &info) {
+                   compaction->stop = true;
+                   return info.Env().Undefined();
+               }));
+    return object;
 }
 
 } // namespace us::addon

@@ -11,6 +11,7 @@ Napi::Value image_open(const Napi::CallbackInfo &info);
 Napi::Value image_close(const Napi::CallbackInfo &info);
 Napi::Value image_details(const Napi::CallbackInfo &info);
 Napi::Value image_check(const Napi::CallbackInfo &info);
+Napi::Value image_compact(const Napi::CallbackInfo &info);
 Napi::Value image_map(const Napi::CallbackInfo &info);
 
 } // namespace us::addon

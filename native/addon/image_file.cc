@@ -47,13 +47,15 @@ bool all_zero(const std::vector<std::byte> &bytes) {
 
 } // namespace
 
-int ImageFile::open_for_reading(const std::string &path) {
+int ImageFile::open_for(const std::string &path, Access access) {
     if (path.find('\0') != std::string::npos) throw FileError("open", EINVAL, path);
     struct stat st {};
     if (stat(path.c_str(), &st) != 0) throw FileError("stat", errno, path);
     if (int error = unfit(st)) throw FileError("open", error, path);
     // What stands at the path may have been replaced meanwhile.
-    int fd = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    int flags = access == Access::read ? O_RDONLY : O_RDWR;
+    if (access == Access::write && S_ISBLK(st.st_mode)) flags |= O_EXCL; // neither mounted nor served
+    int fd = open(path.c_str(), flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0) throw FileError("open", errno, path);
     int error = fstat(fd, &st) == 0 ? unfit(st) : errno;
     if (error == 0) return fd;
@@ -132,8 +134,13 @@ ImageRuns ImageFile::map(const qcow2::Header &header, uint64_t from, const int32
     return part;
 }
 
-bool ImageFile::keep_still() {
-    int error = lock_image(media_.fd(), false);
+bool ImageFile::is_regular() const {
+    struct stat st {};
+    return fstat(media_.fd(), &st) == 0 && S_ISREG(st.st_mode);
+}
+
+bool ImageFile::lock(bool writer) {
+    int error = lock_image(media_.fd(), writer);
     if (error == 0) return true;
     if (error == -EAGAIN) return false;
     // A file system without locks has none of a writer's either.

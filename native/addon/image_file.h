@@ -1,4 +1,4 @@
-// A disk image of this host as the addon looks at it: opened for reading, without a word to anybody else.
+// A disk image of this host as the addon looks at it, without a word to anybody else.
 #pragma once
 
 #include <string>
@@ -50,7 +50,9 @@ class ImageFile {
   public:
     // A regular file or a block device: nothing else is opened, as the mere opening of a pipe or a character
     // device may wait, or set something going.
-    explicit ImageFile(std::string path) : path_(std::move(path)), media_(open_for_reading(path_)) {}
+    enum class Access { read, write };
+    explicit ImageFile(std::string path, Access access = Access::read)
+        : path_(std::move(path)), media_(open_for(path_, access)) {}
 
     uint64_t bytes() const { return media_.size(); }
     uint64_t disk_bytes() const; // that the file takes up
@@ -64,10 +66,16 @@ class ImageFile {
     ImageRuns map(const qcow2::Header &header, uint64_t from, const int32_t &stop);
 
     // Keeps writers out, QEMU's and ours, for as long as this is there. False when there is one.
-    bool keep_still();
+    bool keep_still() { return lock(false); }
+    // Keeps everybody else out, who writes, or looks and wants it still. False when there is one.
+    bool keep_out() { return lock(true); }
+
+    qcow2::FileMedia &media() { return media_; }
+    bool is_regular() const;
 
   private:
-    static int open_for_reading(const std::string &path);
+    static int open_for(const std::string &path, Access access);
+    bool lock(bool writer);
     void must(int error) const;
     std::vector<std::byte> read(uint64_t offset, uint64_t bytes);
     void read_bitmaps(const qcow2::Header &header, ImageDetails &details);

@@ -38,6 +38,13 @@ Napi::Value data_file(Napi::Env env, const qcow2::Header &header) {
     return Napi::String::New(env, header.data_file_name);
 }
 
+Napi::Value range_value(Napi::Env env, uint64_t before, uint64_t after) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("before", number(env, before));
+    object.Set("after", number(env, after));
+    return object;
+}
+
 void set_header(Napi::Env env, Napi::Object object, const qcow2::Header &header) {
     object.Set("sizeBytes", number(env, header.size));
     object.Set("version", header.version);
@@ -140,6 +147,28 @@ Napi::Value value_of(Napi::Env env, const ImageRuns &part) {
                    return found;
                }));
     object.Set("next", number(env, part.next));
+    return object;
+}
+
+Napi::Value value_of(Napi::Env env, const ImageCompacted &done, const qcow2::Compaction &compaction) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("header", value_of(env, done.head));
+    object.Set("refusal", done.refusal ? Napi::String::New(env, *done.refusal) : env.Null());
+    object.Set("leaks", number(env, done.leaks));
+    object.Set("zeroBytes", number(env, compaction.zeroed));
+    object.Set("movedBytes", number(env, compaction.moved));
+    object.Set("movedTableBytes", number(env, compaction.moved_tables));
+    object.Set("fileBytes", range_value(env, done.file_before, done.file_after));
+    object.Set("diskBytes", range_value(env, done.disk_before, done.disk_after));
+    return object;
+}
+
+Napi::Value progress_value(Napi::Env env, const qcow2::Compaction &compaction) {
+    static const char *const phases[] = {"zeros", "tables", "clusters", "holes"};
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("phase", phases[compaction.phase]);
+    object.Set("doneBytes", number(env, compaction.done));
+    object.Set("totalBytes", number(env, compaction.total));
     return object;
 }
 

@@ -130,7 +130,7 @@ json ControlSocket::answer(const std::string &line) {
         std::string error = handlers_.set(text("layer"), request.value("params", json::object()));
         return error.empty() ? json{{"ok", true}} : json{{"error", error}};
     }
-    if (op == "snapshot") return handlers_.snapshot(text("layer"), request);
+    if (op == "snapshot" || op == "compact") return handlers_.snapshot(text("layer"), request);
     return {{"error", "unknown op \"" + op + "\""}};
 }
 

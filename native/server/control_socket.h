@@ -7,6 +7,7 @@
 //   {"op":"readd","layer":L,"member":M}    {"ok":true}: the dropped member becomes syncing
 //   {"op":"set","layer":L,"params":{…}}    {"ok":true}: the instrument goes on with these, all of its params
 //   {"op":"snapshot","layer":L,…}          targets/qcow2/snapshot_verbs.h
+//   {"op":"compact","layer":L,…}           targets/qcow2/compact_verbs.h
 //   anything else                          {"error":"…"}
 #pragma once
 
@@ -25,6 +26,7 @@ struct ControlHandlers {
     // An error text, empty when done.
     std::function<std::string(const std::string &layer, const std::string &member)> readd;
     std::function<std::string(const std::string &layer, const nlohmann::json &params)> set;
+    // Of what is inside an image: snapshot and compact.
     std::function<nlohmann::json(const std::string &layer, const nlohmann::json &request)> snapshot;
 };
 

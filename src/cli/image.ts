@@ -1,14 +1,18 @@
 /**
- * `ublk-stack image info|check|map TARGET`: what a disk image is, whether it is whole, and where its data lie. Reads only,
- * by the code that serves images; no other file than the image is opened, whatever its header names.
+ * `ublk-stack image info|check|map|compact TARGET`: what a disk image is, whether it is whole, where its data lie, and as
+ * small as it can be. By the code that serves images; no other file than the image is opened, whatever its header names.
  */
 
 import { StackError } from "../errors.js";
+import type { CompactProgress } from "../native.js";
+import { type Compacted, compactImage } from "./common/image-compact.js";
+import { compactServed } from "./common/image-compact-served.js";
 import { type ImageSession, withImage } from "./common/image-session.js";
 import { findImage, type ImageTarget } from "./common/image-target.js";
 import type { ExitStatus, Invocation } from "./common/invocation.js";
 import { isStructured, printValue } from "./common/structured.js";
 import { checkStatus, checkValue, renderCheck } from "./render/image-check.js";
+import { compactValue, createCompactProgress, renderCompact } from "./render/image-compact.js";
 import { type ImageFacts, infoValue, renderInfo } from "./render/image-info.js";
 import { MapJoiner, mapValue } from "./render/image-map.js";
 import { createMapPrinter } from "./render/image-map-printer.js";
@@ -82,6 +86,25 @@ async function map(
   return 0;
 }
 
+async function compact(
+  target: ImageTarget,
+  { options, terminal, interrupted }: Invocation,
+): Promise<ExitStatus> {
+  const progress = createCompactProgress(terminal.err);
+  const tell = (now: CompactProgress) => progress.show(now);
+  let done: Compacted;
+  try {
+    done =
+      (await compactServed(target, interrupted, tell)) ?? (await compactImage(target, interrupted, tell));
+  } finally {
+    progress.end();
+  }
+  if (isStructured(options.output))
+    await printValue(compactValue(target.path, done), options.output, terminal.out);
+  else terminal.out.write(renderCompact(target.path, done));
+  return 0;
+}
+
 const ACTIONS: Readonly<Record<string, (session: ImageSession, looking: Looking) => Promise<ExitStatus>>> = {
   info,
   check,
@@ -91,15 +114,16 @@ const ACTIONS: Readonly<Record<string, (session: ImageSession, looking: Looking)
 export async function run(invocation: Invocation): Promise<ExitStatus> {
   const [action = "", word = ""] = invocation.args;
   const act = ACTIONS[action];
-  if (act === undefined) throw new StackError("usage", `image cannot "${action}"`);
+  if (act === undefined && action !== "compact") throw new StackError("usage", `image cannot "${action}"`);
   const forced = invocation.options.forceShare === true;
-  if (forced && action === "check") {
+  if (forced && action !== "info" && action !== "map") {
     throw new StackError(
       "usage",
-      "an image that is written to cannot be checked: --force-share is for info and map",
+      "an image that is written to can be neither checked nor compacted by others: --force-share is for info and map",
     );
   }
   const { interrupted } = invocation;
   const target = await findImage(word, interrupted);
+  if (act === undefined) return await compact(target, invocation);
   return await withImage(target, interrupted, (session) => act(session, { ...invocation, target, forced }));
 }

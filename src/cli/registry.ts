@@ -220,9 +220,9 @@ never reported as failed: after --timeout the answer says that it is under way, 
   },
   {
     name: "image",
-    summary: "look at a disk image: what it is, if it is whole, where its data lie",
+    summary: "look at a disk image: what it is, if it is whole, where its data lie; and make it smaller",
     details: `For qcow2, QEMU's format. What begins with /, ./ or ../ is a path, and so is the name of a file that exists; else
-STACK/LAYER is the image of a layer. Nothing is changed, and no file is opened that the image names.
+STACK/LAYER is the image of a layer. Nothing is changed but by compact, and no file is opened that the image names.
 
 info shows what the header says, snapshots and bitmaps. check compares all refcounts with the references that are found. map
 lists the runs of the guest's disk; what a backing file has is "backing" (depth 1), and not looked up. With -o json, what
@@ -232,15 +232,23 @@ snapshot-count, bitmap-count, refused (tables that cannot be read) and a snapsho
 While somebody writes to an image, a server or a program of QEMU's, info shows its header only, and check and map refuse.
 While they look at one, no writer can begin.
 
+compact makes an image smaller; its disk and its snapshots stay the same. Leaked clusters are taken back, and so are those that hold
+nothing but zeros; the guest's clusters and the image's tables move from the end of the file into holes before; what is free is
+given back to the file system, and the file ends with the last cluster in use. STACK/LAYER is compacted by its server, while
+clients go on: there leaks stay, and the file keeps its length, with a hole at its end; delete the stack and name the file for these. What snapshots share with the disk or one another stays where it is, as do compressed clusters and bitmaps; the
+holes between them are given back nonetheless. Ctrl-C, a kill or a power cut at any moment leaves the image whole, and as small as it has
+become; compact again goes on. In the guest, fstrim first. An image with a data file is refused, one that contradicts itself is left
+alone.
+
 Exits 1 on every error. check exits 0 when the image is whole, 2 when it is corrupt, 3 when it has leaks and no corruptions.`,
     group: "Looking",
     arguments: [
       {
         name: "action",
-        description: "what to look at",
+        description: "what to look at, or to do",
         required: true,
         variadic: false,
-        choices: ["info", "check", "map"],
+        choices: ["info", "check", "map", "compact"],
       },
       {
         name: "target",
@@ -251,7 +259,12 @@ Exits 1 on every error. check exits 0 when the image is whole, 2 when it is corr
       },
     ],
     options: [options.FORCE_SHARE, options.outputOf(["json", "yaml"])],
-    examples: ["image info disk.qcow2", "image check demo/disk", "image map -o json ./disk.qcow2"],
+    examples: [
+      "image info disk.qcow2",
+      "image check demo/disk",
+      "image map -o json ./disk.qcow2",
+      "image compact disk.qcow2",
+    ],
     load: () => import("./image.js"),
     errorStatus: 1,
   },

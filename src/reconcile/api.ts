@@ -9,6 +9,8 @@
  *   GET    /v1/stacks/:name/wait?for=&timeoutMs=   StatusItem, when the condition holds
  *   GET    /v1/stacks/:name/layers/:layer/snapshots    SnapshotList
  *   POST   /v1/stacks/:name/layers/:layer/snapshots    SnapshotRequest → SnapshotReply
+ *   POST   /v1/stacks/:name/layers/:layer/compaction   CompactionBegun
+ *   GET    /v1/stacks/:name/layers/:layer/compaction?number=N   Compaction; DELETE stops it
  *   POST   /v1/apply       ApplyRequest        lines of ChangeEvent
  *   POST   /v1/diff        DiffRequest         DiffReply
  *   DELETE /v1/stacks/:name?force=             lines of ChangeEvent

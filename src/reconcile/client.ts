@@ -21,6 +21,7 @@ import {
   type WaitCondition,
 } from "./api.js";
 import { buildId } from "./build-id.js";
+import type { Compaction, CompactionBegun } from "./compaction-schema.js";
 import { errorFromBody } from "./error-body.js";
 import { controllerSocket, type Paths, resolvePaths, stackFile, stacksDir } from "./paths.js";
 import type { SnapshotList, SnapshotReply, SnapshotRequest } from "./snapshot-schema.js";
@@ -213,6 +214,19 @@ export class ControllerClient {
     return this.#ask("POST", snapshotsUrl(name, layer), request, { ...options, once: true });
   }
 
+  /** Of a layer of type qcow2, which goes on being used. @throws StackError as snapshots(), and server-died, controller-busy */
+  beginCompaction(name: string, layer: string, options?: RequestOptions): Promise<CompactionBegun> {
+    return this.#ask("POST", compactionUrl(name, layer), {}, { ...options, once: true });
+  }
+  /** How far it is. @throws StackError why it has ended, if it is not done */
+  compaction(name: string, layer: string, number: number, options?: RequestOptions): Promise<Compaction> {
+    return this.#ask("GET", `${compactionUrl(name, layer)}?number=${number}`, undefined, options);
+  }
+  /** It ends soon. What it has done holds. */
+  async stopCompaction(name: string, layer: string, number: number): Promise<void> {
+    await this.#ask("DELETE", `${compactionUrl(name, layer)}?number=${number}`, undefined);
+  }
+
   /** Ends the controller once changes under way are done, and waits for that; servers stay. */
   async stop(options?: RequestOptions): Promise<StopReply> {
     return this.#ask("POST", "/v1/stop", {}, options);
@@ -311,6 +325,8 @@ const GONE = new Set(["ENOENT", "ECONNREFUSED", "ECONNRESET", "EPIPE"]);
 const stackUrl = (name: string) => `/v1/stacks/${encodeURIComponent(name)}`;
 const snapshotsUrl = (name: string, layer: string) =>
   `${stackUrl(name)}/layers/${encodeURIComponent(layer)}/snapshots`;
+const compactionUrl = (name: string, layer: string) =>
+  `${stackUrl(name)}/layers/${encodeURIComponent(layer)}/compaction`;
 const succeeded = (response: IncomingMessage) => (response.statusCode ?? 500) < 300;
 
 async function failure(response: IncomingMessage): Promise<StackError> {

@@ -16,6 +16,7 @@ import {
   WAIT_CONDITIONS,
   type WaitCondition,
 } from "./api.js";
+import { COMPACTION_QUERY, type CompactionQuery } from "./compaction-schema.js";
 import { bodyFromError } from "./error-body.js";
 import type { Logger } from "./logbook.js";
 import { SNAPSHOT_REQUEST, type SnapshotRequest } from "./snapshot-schema.js";
@@ -88,6 +89,17 @@ export function httpServer({ stacks, version, log, isEnding, end, onRequest }: H
     "/v1/stacks/:name/layers/:layer/snapshots",
     { schema: { params: LAYER, body: SNAPSHOT_REQUEST } },
     ({ params, body }) => stacks.changeSnapshots(params.name, params.layer, body),
+  );
+  const compaction = "/v1/stacks/:name/layers/:layer/compaction";
+  const which = { schema: { params: LAYER, querystring: COMPACTION_QUERY } };
+  app.post<OfLayer>(compaction, { schema: { params: LAYER } }, ({ params }) =>
+    stacks.beginCompaction(params.name, params.layer),
+  );
+  app.get<OfLayer & { Querystring: CompactionQuery }>(compaction, which, ({ params, query }) =>
+    stacks.compaction(params.name, params.layer, query.number),
+  );
+  app.delete<OfLayer & { Querystring: CompactionQuery }>(compaction, which, ({ params, query }) =>
+    stacks.stopCompaction(params.name, params.layer, query.number),
   );
   app.post<{ Body: DiffRequest }>("/v1/diff", { schema: { body: DIFF_REQUEST } }, async ({ body }) =>
     stacks.diff(body),

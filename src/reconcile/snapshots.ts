@@ -40,7 +40,8 @@ export function findImageLayer(stack: string, layer: string, table: Table): Laye
   throw new StackError("not-an-image", message, { stack, layer });
 }
 
-function placeIn(entry: StackEntry, layer: string): { place: LayerPlace; table: Table } {
+/** @throws StackError unknown-layer, not-an-image, state-corrupt */
+export function placeIn(entry: StackEntry, layer: string): { place: LayerPlace; table: Table } {
   const { stored, name } = entry;
   if (stored === null) throw new StackError("state-corrupt", entry.trouble() ?? `stack "${name}"`);
   return { place: findImageLayer(name, layer, stored.table), table: stored.table };

@@ -11,6 +11,8 @@ import { StackError } from "../errors.js";
 import { hasChanges, type Plan, type PlanOptions, plan } from "../plan/plan.js";
 import type { ApplyRequest, ChangeEvent, Description, DiffReply, DiffRequest, DoneEvent } from "./api.js";
 import { Channels } from "./channels.js";
+import type { Compaction, CompactionBegun } from "./compaction-schema.js";
+import { beginCompaction, lookAtCompaction, stopCompaction } from "./compactions.js";
 import type { Driver } from "./driver.js";
 import { KeyedQueue } from "./keyed-queue.js";
 import type { Logbook } from "./logbook.js";
@@ -251,6 +253,17 @@ export class Stacks {
   changeSnapshots(name: string, layer: string, request: SnapshotRequest): Promise<SnapshotReply> {
     const end = performance.now() + (request.timeoutMs ?? SNAPSHOT_TIMEOUT_MS);
     return this.#perStack.run(name, () => changeSnapshots(this.#entry(name), layer, request, end));
+  }
+
+  /** @throws StackError stack-unknown, and beginCompaction()'s */
+  async beginCompaction(name: string, layer: string): Promise<CompactionBegun> {
+    return beginCompaction(this.#entry(name), layer);
+  }
+  async compaction(name: string, layer: string, number: number): Promise<Compaction> {
+    return lookAtCompaction(this.#entry(name), layer, number);
+  }
+  async stopCompaction(name: string, layer: string, number: number): Promise<object> {
+    return stopCompaction(this.#entry(name), layer, number);
   }
 
   /** Waits until no change is under way, then stops watching; servers go on. */

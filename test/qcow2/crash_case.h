@@ -15,6 +15,8 @@ class Case {
     us::Task<void> begin();
     us::Task<void> client(uint32_t operations);
     us::Task<void> flush();
+    // Of an image that nobody else uses: a second time there is nothing to do.
+    us::Task<void> compact_twice();
     // whole: nothing is in flight, and nothing leaks.
     void check_state(const Bytes &bytes, bool whole);
     void leave_for_others(const std::string &prefix);
@@ -22,13 +24,18 @@ class Case {
 
     // How often what was asked for has succeeded.
     struct Done {
-        uint64_t taken = 0, deleted = 0, applied = 0, grown = 0, larger_tables = 0;
+        uint64_t taken = 0, deleted = 0, applied = 0, grown = 0, larger_tables = 0, compacted = 0;
+        uint64_t zeroed = 0, moved = 0, moved_tables = 0; // bytes
         void add(const Done &other) {
             taken += other.taken;
             deleted += other.deleted;
             applied += other.applied;
             grown += other.grown;
             larger_tables += other.larger_tables;
+            compacted += other.compacted;
+            zeroed += other.zeroed;
+            moved += other.moved;
+            moved_tables += other.moved_tables;
         }
     };
 
@@ -61,6 +68,7 @@ class Case {
     us::Task<void> delete_snapshot(Shot &shot);
     us::Task<void> apply_snapshot(Shot &shot);
     us::Task<void> grow();
+    us::Task<uint64_t> compact();
     void may_have(uint64_t sectors);
     void show_now(Shot &shot);
     bool may_fail(int error) const;

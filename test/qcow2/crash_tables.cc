@@ -3,6 +3,7 @@
 
 #include "crash_case.h"
 #include "media.h"
+#include "targets/qcow2/compact.h"
 #include "targets/qcow2/refcounts.h"
 #include "targets/qcow2/snapshots.h"
 
@@ -19,7 +20,7 @@ us::Task<void> Case::change_tables() {
     std::vector<Shot *> there;
     for (const auto &shot : shots_)
         if (shot->there) there.push_back(shot.get());
-    uint64_t how = prng.below(8);
+    uint64_t how = prng.below(10);
     Shot *any = there.empty() ? nullptr : there[prng.below(there.size())];
     if (how < 3 && there.size() < MAX_SHOTS)
         co_await take_snapshot();
@@ -29,6 +30,26 @@ us::Task<void> Case::change_tables() {
         co_await apply_snapshot(*any);
     else if (how == 7 && !applying_ && !resizing_)
         co_await grow();
+    else if (how > 7)
+        co_await compact();
+}
+
+// Nothing of the disk or its snapshots changes. How much was done, in bytes.
+us::Task<uint64_t> Case::compact() {
+    Compaction compaction;
+    int error = co_await us::qcow2::compact(*image_, machine, compaction);
+    if (error != 0 && !may_fail(error)) fail("is not compacted: " + std::to_string(error));
+    done.compacted += error == 0;
+    done.zeroed += compaction.zeroed;
+    done.moved += compaction.moved;
+    done.moved_tables += compaction.moved_tables;
+    co_return compaction.zeroed + compaction.moved + compaction.moved_tables;
+}
+
+us::Task<void> Case::compact_twice() {
+    co_await compact();
+    uint64_t done = co_await compact();
+    if (done != 0) fail("was not as small as it can be: " + std::to_string(done) + " bytes more");
 }
 
 // Beyond what the format can say; or what the disk has failed to do.

@@ -1,7 +1,7 @@
 // An image under clients at random on a disk of any order, and power cuts at every moment: what is left has
 // to be an image without a contradiction, whose every block reads as something that it was, and nothing older
 // than what was flushed. Clients write, zero and discard, take, delete and apply snapshots, and let the disk
-// grow: what a snapshot shows never changes, and it is there as a whole or not at all.
+// grow, and compact the image: what a snapshot shows never changes, and it is there as a whole or not at all.
 //
 //     image-crash --states N --seed S [--image FILE | --data-file plain|raw]
 //     image-crash --seed S --leave PREFIX [--data-file plain|raw]
@@ -68,6 +68,14 @@ uint64_t run_case(uint64_t seed, uint64_t cuts, const Bytes *given, const std::s
     c.disk->fail_one_in = c.disk->fail_header_one_in = 0;
     c.disk->limit = UINT64_MAX;
     if (c.data) c.data->fail_one_in = 0;
+    if (!c.data && !c.failing && chance.one_in(3)) {
+        us::detach(c.compact_twice());
+        while (c.machine.step()) {
+            if (states >= cuts || !chance.one_in(8)) continue;
+            c.check_state(c.disk->after_cut(chance), false);
+            states++;
+        }
+    }
     // What was given up is free after one round, and on disk after another.
     for (int i = 0; i < 2; i++) {
         us::detach(c.flush());
@@ -109,6 +117,8 @@ int main(int argc, char **argv) {
         seen += run_case(mix(seed, cases++), 200, given, prefix, data_file, done);
     std::cout << seen << " crash states of " << cases << " cases: nothing found; snapshots: " << done.taken
               << " taken, " << done.deleted << " deleted, " << done.applied << " applied; " << done.grown
-              << " times grown; " << done.larger_tables << " larger refcount tables\n";
+              << " times grown; " << done.larger_tables << " larger refcount tables; " << done.compacted
+              << " times compacted: " << done.zeroed << " bytes of zeros, " << done.moved << " moved, "
+              << done.moved_tables << " of tables\n";
     return 0;
 }

@@ -2,9 +2,11 @@
 //
 //     image-edit FILE COMMAND…     write OFFSET BYTES PATTERN     zero OFFSET BYTES     discard OFFSET BYTES
 //                                  create TAG     delete TAG-OR-ID     apply TAG-OR-ID     resize BYTES
+//                                  compact
 //
-// One argument for each command. Prints what became of each, a JSON array of 0 and -errno, and ends as a
-// server does: all is on disk. What the header calls its backing file is read as a raw one.
+// One argument for each command. Prints what became of each, a JSON array of 0 and -errno, or of what compact
+// has done, and ends as a server does: all is on disk. What the header calls its backing file is read as a
+// raw one.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -16,14 +18,25 @@
 
 #include "media.h"
 #include "sim.h"
-#include "targets/qcow2/image.h"
+#include "targets/qcow2/compact.h"
 
 using namespace us::qcow2;
 
 namespace {
 
+nlohmann::json compacted(Image &image, FileMedia &media, Machine &machine) {
+    Compaction c;
+    int error = finished(compact(image, machine, c));
+    if (error == 0) error = media.shorten(std::min<uint64_t>(c.end, media.size()));
+    return {{"error", error},
+            {"zeroed", c.zeroed.load()},
+            {"moved", c.moved.load()},
+            {"tables", c.moved_tables.load()},
+            {"end", c.end.load()}};
+}
+
 // Nothing waits for anything here: there is one who asks, and the disk answers at once.
-int carry_out(Image &image, Machine &machine, const std::string &text) {
+nlohmann::json carry_out(Image &image, FileMedia &media, Machine &machine, const std::string &text) {
     std::istringstream words(text);
     std::string verb, tag;
     words >> verb;
@@ -34,6 +47,7 @@ int carry_out(Image &image, Machine &machine, const std::string &text) {
         if (verb == "apply") return finished(image.snapshot_apply(machine, tag));
         return finished(image.snapshot_create(machine, {tag, 1700000000, 123456789}));
     }
+    if (verb == "compact") return compacted(image, media, machine);
     uint64_t offset = 0, bytes = 0;
     uint32_t pattern = 0;
     words >> offset >> bytes >> pattern;
@@ -66,7 +80,7 @@ int main(int argc, char **argv) {
     nlohmann::json answers = nlohmann::json::array();
     if (finished(image.load()) != 0 || finished(image.begin_writing()) != 0) return 1;
     for (int i = 2; i < argc; i++)
-        answers.push_back(carry_out(image, machine, argv[i]));
+        answers.push_back(carry_out(image, media, machine, argv[i]));
     std::cout << answers << "\n";
     return finished(image.close(machine)) == 0 ? 0 : 1;
 }

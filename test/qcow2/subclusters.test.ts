@@ -121,7 +121,8 @@ describe.each(Object.keys(KINDS))("with %s", (kind) => {
         expect(within, JSON.stringify({ commands, from, to })).toBe(true);
       }
       // Without a backing file what is not allocated reads zeros anyway.
-      if (backing && !snapshot) expect(await own("ours.qcow2", "zero")).toEqual(await own("theirs.qcow2", "zero"));
+      if (backing && !snapshot)
+        expect(await own("ours.qcow2", "zero")).toEqual(await own("theirs.qcow2", "zero"));
     }
   }, 120_000);
 });
@@ -145,7 +146,13 @@ describe("a cluster", () => {
     ]);
     expect(await clusters()).toBe(before);
     await isWhole("one.qcow2");
-    await io("one.qcow2", "read -P 0 1k 9k", "read -P 1 10k 2k", "read -P 2 40000 100", "read -P 0 40100 860");
+    await io(
+      "one.qcow2",
+      "read -P 0 1k 9k",
+      "read -P 1 10k 2k",
+      "read -P 2 40000 100",
+      "read -P 0 40100 860",
+    );
   });
 
   it("is given up with the last of its parts", async () => {

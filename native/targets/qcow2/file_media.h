@@ -46,6 +46,21 @@ class FileMedia : public Media {
         co_return 0;
     }
     Task<int> flush() override { co_return fsync(fd_) == 0 ? 0 : -errno; }
+    // What is a hole already stays one, without a change of the file.
+    Task<void> discard(uint64_t offset, uint64_t length) override {
+        off_t data = lseek(fd_, static_cast<off_t>(offset), SEEK_DATA);
+        bool hole = data < 0 ? errno == ENXIO : static_cast<uint64_t>(data) >= offset + length;
+        if (!hole)
+            fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                      static_cast<off_t>(length));
+        co_return;
+    }
+    // Nothing is behind `size` any more. 0 or -errno.
+    int shorten(uint64_t size) {
+        if (ftruncate(fd_, static_cast<off_t>(size)) != 0) return -errno;
+        size_ = size;
+        return 0;
+    }
     uint64_t size() const override { return size_; }
 
   private:

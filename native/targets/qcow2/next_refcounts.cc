@@ -147,9 +147,16 @@ Task<int> NextRefcounts::place_table() {
     co_return 0;
 }
 
-Task<int> NextRefcounts::write() {
+Task<int> NextRefcounts::settle() {
     if (unplaced_.empty()) co_return 0;
-    if (int error = co_await place_table()) co_return error;
+    settled_ = true;
+    int error = co_await place_table();
+    co_return error;
+}
+
+Task<int> NextRefcounts::write() {
+    if (int error = co_await settle()) co_return error;
+    if (!settled_) co_return 0;
     for (const auto &[number, block] : blocks_) {
         if (!block.changed) continue;
         if (int error = co_await media_.write(table_[number], block.refcounts)) co_return error;

@@ -13,6 +13,7 @@
 #include "targets/qcow2/header.h"
 #include "targets/qcow2/media.h"
 #include "targets/qcow2/metadata.h"
+#include "targets/qcow2/refcounts.h"
 
 namespace us::qcow2 {
 
@@ -34,7 +35,24 @@ class NextRefcounts {
     // So many clusters side by side, with one reference each; -EFBIG beyond the largest refcount table.
     Task<int> place(uint64_t clusters, uint64_t &offset);
 
-    // Places and writes all that has changed; if nothing has, nothing.
+    // ---- next_refcounts_all.cc: of all there are
+    Task<int> load_all();
+    // Each cluster with a reference, by index.
+    template <typename Visit> void each_used(const Visit &visit) const {
+        for (const auto &[number, block] : blocks_)
+            for (uint64_t i = 0; i < per_block(); i++)
+                if (refcount_at(block.refcounts.data(), h_.refcount_order, i) != 0)
+                    visit(number * per_block() + i);
+    }
+    // Blocks that speak of nothing but themselves are no longer there. How many.
+    int drop_empty(uint64_t &dropped);
+    // The block of this number is written anew, elsewhere.
+    void move(uint64_t number);
+    uint64_t block_of(uint64_t offset) const { return offset / cluster() / per_block(); }
+
+    // Places all that has changed; nothing else changes from then on.
+    Task<int> settle();
+    // The same, and writes it; if nothing has changed, nothing.
     Task<int> write();
 
     const std::vector<uint64_t> &table() const { return table_; }
@@ -70,6 +88,7 @@ class NextRefcounts {
     std::vector<uint64_t> new_blocks_;           // their offsets
     uint64_t next_ = 0;                          // no cluster before it is free
     uint64_t lowest_freed_ = UINT64_MAX;
+    bool settled_ = false;
 };
 
 } // namespace us::qcow2

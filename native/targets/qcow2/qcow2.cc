@@ -171,6 +171,10 @@ Task<void> Qcow2::look(Executor &executor, uint64_t offset, uint64_t length,
 json Qcow2::snapshots(const json &request) {
     if (!opened_.load(std::memory_order_acquire))
         return {{"error", {{"code", "snapshot-refused"}, {"message", "the layer is not being served"}}}};
+    if (request.value("op", "") == "compact") {
+        if (!compact_) compact_.emplace(*image_, config().read_only, context_.on_background_queue);
+        return compact_->answer(request);
+    }
     if (!snapshots_)
         snapshots_.emplace(*image_, config().size, config().read_only, context_.on_background_queue);
     return snapshots_->answer(request);

@@ -18,6 +18,7 @@
 
 #include "targets/format.h"
 #include "targets/format_words.h"
+#include "targets/qcow2/compact_verbs.h"
 #include "targets/qcow2/create.h"
 #include "targets/qcow2/image.h"
 #include "targets/qcow2/layer_media.h"
@@ -84,6 +85,7 @@ class Qcow2 : public Format {
     // image_ is there, and stays: the control socket asks before.
     std::atomic<bool> opened_{false};
     std::optional<qcow2::SnapshotVerbs> snapshots_; // once it is served
+    std::optional<qcow2::CompactVerbs> compact_;
 };
 
 } // namespace us

@@ -205,6 +205,12 @@ Task<int> Revision::commit() {
     header_.size = size;
     if (int error = co_await place_l1()) co_return error;
     if (int error = co_await place_snapshots()) co_return error;
+    int error = co_await lead();
+    co_return error;
+}
+
+// From what is to what is going to be, all of which is on its way to the disk.
+Task<int> Revision::lead() {
     if (int error = co_await refcounts_->write()) co_return error;
     header_.refcount_table_offset = refcounts_->table_range().offset;
     header_.refcount_table_clusters =

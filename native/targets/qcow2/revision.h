@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "targets/qcow2/image.h"
+#include "targets/qcow2/layout.h"
 #include "targets/qcow2/next_refcounts.h"
 
 namespace us::qcow2 {
@@ -74,6 +75,14 @@ class Revision {
     // Durable, and in memory, afterwards; or nothing has changed.
     Task<int> commit();
 
+    // ---- revision_gather.cc, instead of all that
+    // Tables move to the front, if the image ends earlier then, once the guest's clusters have moved as well,
+    // or has a good deal fewer: durable afterwards. layout: as it is then. How many bytes: 0, none.
+    Task<int> gather(Layout &layout, uint64_t &moved);
+    // What is free of this part of the image is given back to what it lies on. end: behind the last cluster
+    // of it that is not; 0: there is none.
+    Task<int> give_back(uint64_t from, uint64_t until, uint64_t &end);
+
   private:
     using Table = std::vector<std::byte>;
 
@@ -85,7 +94,22 @@ class Revision {
     Task<int> place_l1();
     Task<int> place_snapshots();
     Task<int> write_header();
+    Task<int> lead();
     Task<void> follow();
+
+    struct Move {
+        Range from;
+        uint64_t to;
+    };
+    Task<int> survey(Layout &layout);
+    Task<int> find_data(Layout &layout);
+    void find_tables(Layout &layout) const;
+    void measure(Layout &layout) const;
+    Task<int> move_range(const Range &range, uint64_t &offset);
+    Task<int> plan(uint64_t limit);
+    Task<int> plan_tables(uint64_t limit);
+    Task<int> plan_snapshots(uint64_t limit);
+    Task<int> write_moved();
 
     Image &image_;
     Executor &executor_;
@@ -93,6 +117,7 @@ class Revision {
     Header header_; // as it is going to be
     std::optional<NextRefcounts> refcounts_;
     std::vector<uint64_t> new_tables_; // L2
+    std::vector<Move> moves_;          // of what stays as it is
 };
 
 } // namespace us::qcow2

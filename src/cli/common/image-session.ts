@@ -3,6 +3,7 @@
 import { StackError } from "../../errors.js";
 import {
   type ImageHandle,
+  type ImageHeader,
   loadNative,
   type Native,
   type NativeError,
@@ -30,7 +31,8 @@ const MISSING: Readonly<Record<string, string>> = {
   ENAMETOOLONG: "the path is too long",
 };
 
-function toStackError(error: NativeError, { name }: ImageTarget): StackError {
+/** What a failure on a file means to the user. */
+export function toStackError(error: NativeError, { name }: ImageTarget): StackError {
   const details = { errno: error.code, op: error.op };
   const options = { cause: error };
   const missing = MISSING[error.code];
@@ -45,27 +47,38 @@ function toStackError(error: NativeError, { name }: ImageTarget): StackError {
       return say("not-a-file", `${name} is a folder`);
     case "ENOTBLK":
       return say("not-a-file", `${name} is neither a regular file nor a block device`);
+    case "EROFS":
+      return say("permission-denied", `cannot ${error.op} ${name}: it is on a read-only file system`);
+    case "ENOSPC":
+      return say(
+        "no-space",
+        `cannot ${error.op} ${name}: there is no space left; it is whole, and may be smaller`,
+      );
     default:
       return say("io-error", `cannot ${error.op} ${name}: ${error.code}`);
   }
 }
 
-function isNativeError(error: unknown): error is NativeError {
+export function isNativeError(error: unknown): error is NativeError {
   return error instanceof Error && "code" in error && "op" in error;
+}
+
+/** Why a file is not looked at any further. */
+export function noImage(header: Exclude<ImageHeader, Qcow2Header>, { name }: ImageTarget): StackError {
+  if (header.kind === "refused") {
+    return new StackError("image-refused", `${name} cannot be read: ${clean(header.message)}`);
+  }
+  return new StackError(
+    "not-an-image",
+    header.kind === "blank" ? `${name} is blank: there is no image in it` : `${name} is no qcow2 image`,
+  );
 }
 
 async function openImage(native: Native, target: ImageTarget, stop: Int32Array): Promise<ImageSession> {
   const { handle, header, ...rest } = await native.imageOpen(target.path);
   if (header.kind === "qcow2") return { native, handle, header, stop, ...rest };
   native.imageClose(handle);
-  const { name } = target;
-  if (header.kind === "refused") {
-    throw new StackError("image-refused", `${name} cannot be read: ${clean(header.message)}`);
-  }
-  throw new StackError(
-    "not-an-image",
-    header.kind === "blank" ? `${name} is blank: there is no image in it` : `${name} is no qcow2 image`,
-  );
+  throw noImage(header, target);
 }
 
 /**

@@ -19,6 +19,10 @@ export interface ImageTarget {
   readonly path: string;
   /** What messages call it. */
   readonly name: string;
+  /** The layer, where it is one's that was applied. */
+  readonly layer: { readonly stack: string; readonly name: string } | null;
+  /** Something relies on the length of its file. */
+  readonly fixedLength: boolean;
 }
 
 const ALWAYS_PATH = /^\.{0,2}\//;
@@ -60,7 +64,8 @@ function findLayer(stack: string, name: string, { table }: Description): [TableL
 /** @throws StackError stack-unknown, unknown-layer, not-an-image */
 export async function findImage(word: string, signal: AbortSignal): Promise<ImageTarget> {
   const layer = layerOf(word);
-  if (layer === null || ALWAYS_PATH.test(word) || existsSync(word)) return { path: word, name: word };
+  if (layer === null || ALWAYS_PATH.test(word) || existsSync(word))
+    return { path: word, name: word, layer: null, fixedLength: false };
   const { stack, name } = layer;
   const description = await describe(word, stack, signal);
   const [, base] = findLayer(stack, name, description);
@@ -72,5 +77,10 @@ export async function findImage(word: string, signal: AbortSignal): Promise<Imag
     );
   }
   const absolute = resolve(description.baseDir, path);
-  return { path: absolute, name: `${absolute} (layer "${name}" of stack "${stack}")` };
+  return {
+    path: absolute,
+    name: `${absolute} (layer "${name}" of stack "${stack}")`,
+    layer: { stack, name },
+    fixedLength: base.params.grows !== true,
+  };
 }
