@@ -51,7 +51,7 @@ describe("what is offered", () => {
   });
 
   it("layers that are images, and any file, where an image fits", async () => {
-    expect(await offered("image", "")).toEqual(["info", "check", "map"]);
+    expect(await offered("image", "")).toEqual(["info", "check", "map", "compact"]);
     expect(await offered("image", "map", "")).toEqual(["demo/disk", "<any>"]);
     expect(await offered("image", "-U", "map", "x")).toEqual(["<any>"]);
     expect(await offered("snapshot", "")).toEqual(["demo/disk"]);
