@@ -220,7 +220,7 @@ never reported as failed: after --timeout the answer says that it is under way, 
   },
   {
     name: "image",
-    summary: "look at a disk image: what it is, if it is whole, where its data lie; and make it smaller",
+    summary: "say what a disk image is and holds; check it, make it smaller",
     details: `For qcow2, QEMU's format. What begins with /, ./ or ../ is a path, and so is the name of a file that exists; else
 STACK/LAYER is the image of a layer. Nothing is changed but by compact, and no file is opened that the image names.
 
