@@ -37,7 +37,7 @@ SectorList Contents::of_mapping(uint32_t layer, bool compare) {
         children.push_back(of(child(layer, c), compare));
     SectorList sectors(self.size / SECTOR);
     for (uint64_t sector = 0; sector < sectors.size(); sector++) {
-        us_step step = us_map(&table, &graph_.live(), layer, US_OP_READ, sector * SECTOR, SECTOR);
+        us_step step = us_map(&table, &graph_.live(), nullptr, layer, US_OP_READ, sector * SECTOR, SECTOR);
         if (step.nr_children != 1) fail("layer %s cannot be read", graph_.name(layer).c_str());
         const SectorList &from = children[step.first_child];
         if (from.empty()) return {};

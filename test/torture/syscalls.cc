@@ -15,6 +15,7 @@
 #include <cstdarg>
 #include <cstring>
 #include <ctime>
+#include <set>
 
 #include "kernel.h"
 #include "trace.h"
@@ -27,6 +28,12 @@ int64_t answer(int64_t result) {
     if (result >= 0) return result;
     errno = static_cast<int>(-result);
     return -1;
+}
+
+// Mappings of no file, which are libc's.
+std::set<void *> &anonymous() {
+    static std::set<void *> all;
+    return all;
 }
 
 Description *simulated(int fd) {
@@ -301,15 +308,20 @@ int __wrap_faccessat(int folder, const char *name, int, int) {
 
 // The file may get its length later, as long as it is not touched before.
 void *__real_mmap(void *, size_t length, int protection, int flags, int fd, off_t offset);
+int __real_munmap(void *at, size_t length);
 void *__wrap_mmap(void *at, size_t length, int protection, int flags, int fd, off_t offset) {
-    if (flags & MAP_ANONYMOUS) return __real_mmap(at, length, protection, flags, fd, offset);
+    if (flags & MAP_ANONYMOUS) {
+        void *mapped = __real_mmap(at, length, protection, flags, fd, offset);
+        if (mapped != MAP_FAILED) anonymous().insert(mapped);
+        return mapped;
+    }
     Inode &inode = *needed(fd, "mmap").inode;
     inode.reserve(length);
     return inode.data();
 }
 
-int __wrap_munmap(void *, size_t) {
-    return 0; // inodes keep their memory; of the rest there is little
+int __wrap_munmap(void *at, size_t length) {
+    return anonymous().erase(at) ? __real_munmap(at, length) : 0; // inodes keep their memory
 }
 
 int __wrap_eventfd(unsigned, int) {
