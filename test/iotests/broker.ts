@@ -4,7 +4,7 @@ import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { startServer, type Server } from "../nbd/harness.js";
+import { type Server, startServer } from "../nbd/harness.js";
 import { stackOf } from "./stack-of.js";
 
 /** What of a test's calls of qemu-io came to us. */

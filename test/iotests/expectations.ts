@@ -33,7 +33,9 @@ export function readTable(text = readFileSync(join(import.meta.dirname, "expecta
     const [, name, expected, reason = ""] = /^(\S+) +(\S+)(?: +(.+))?$/.exec(line) ?? [];
     const passes = expected === "pass" || expected === "slow";
     if (name === undefined || expected === undefined || !(expected in OUTCOMES) || passes !== (reason === ""))
-      throw new Error(`expectations.txt:${index + 1}: wants NAME OUTCOME, and a REASON unless it passes: ${line}`);
+      throw new Error(
+        `expectations.txt:${index + 1}: wants NAME OUTCOME, and a REASON unless it passes: ${line}`,
+      );
     return [{ name, expected: expected as Expected, reason }];
   });
   return { version, rows };
