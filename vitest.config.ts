@@ -19,9 +19,15 @@ export default defineConfig({
       {
         test: {
           name: "host",
-          include: ["test/{native,qcow2,nbd,device,torture,iotests}/**/*.test.ts"],
+          include: ["test/{native,qcow2,nbd,device,torture}/**/*.test.ts", "test/iotests/stand-in.test.ts"],
           testTimeout: 180_000,
           hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
+          name: "iotests",
+          include: ["test/iotests/iotests.test.ts"],
         },
       },
       {

@@ -22,7 +22,8 @@ build_packages=(build-essential python3 liburing-dev nlohmann-json3-dev libblkid
     kmod clang libbpf-dev)
 # qemu-storage-daemon and virtiofsd come with qemu-system-x86 in Debian 12; in 13 the one is in qemu-utils, the
 # other a package of its own. zstd unpacks the virtual machine's kernel. libelf is what libbpf needs, with which tests load
-# programs; libclang-rt has the fuzzer.
+# programs; libclang-rt has the fuzzer. QEMU's iotests want all of its programs, python3, and dpkg-source, which comes with
+# build-essential.
 test_packages=(llvm libclang-rt-dev libelf-dev clang-format shellcheck fio nbdkit qemu-utils qemu-system-x86 virtiofsd
     xfsprogs e2fsprogs mdadm dmsetup iproute2 procps jq zstd zsh fish systemd bsdutils)
 

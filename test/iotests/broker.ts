@@ -4,7 +4,7 @@ import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { startServer, type Server } from "../nbd/harness.js";
+import { type Server, startServer } from "../nbd/harness.js";
 import { stackOf } from "./stack-of.js";
 
 /** What of a test's calls of qemu-io came to us. */
@@ -57,6 +57,12 @@ export async function startBroker(): Promise<Broker> {
   };
 }
 
+/** What the server itself says of an image that it does not serve. */
+function shortly(message: string): string {
+  const said = /"message":("(?:[^"\\]|\\.)*")/.exec(message)?.[1];
+  return said === undefined ? message : JSON.parse(said);
+}
+
 /** One qemu-io.mjs, with at most one image open. */
 class Client {
   #server: Server | null = null;
@@ -102,7 +108,7 @@ class Client {
       if (!("spec" in found)) return this.#refuse(folder, account, "refused" in found ? found.refused : "");
       this.#server = await startServer(found.spec, { folder });
     } catch (error) {
-      return this.#refuse(folder, account, (error as Error).message);
+      return this.#refuse(folder, account, shortly((error as Error).message));
     }
     account.served++;
     return { uri: this.#server.uri() };

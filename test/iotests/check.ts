@@ -1,5 +1,5 @@
 /** Runs QEMU's `check` over some of its iotests, with our stand-in for qemu-io, and reads what came of them. */
-import { execFile, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -46,7 +46,10 @@ export async function testsOf(folder: string): Promise<string[]> {
   const { status, stdout, stderr } = await call("python3", args, { cwd: folder, env: environment("", "") });
   if (status !== 0) throw new Error(`check -n ended with ${status}: ${stderr}`);
   // check prints them with their folder, and takes them without.
-  return stdout.trim().split("\n").map((name) => name.replace("tests/", ""));
+  return stdout
+    .trim()
+    .split("\n")
+    .map((name) => name.replace("tests/", ""));
 }
 
 /** @param jobs how many at a time */
@@ -64,7 +67,9 @@ export async function runTests(
       cwd: folder,
       env: environment(scratch, broker.socket),
       stdio: ["ignore", "pipe", "pipe"],
+      detached: true,
     });
+    process.once("exit", () => endGroup(child));
     let text = "";
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding("utf8").on("data", (part: string) => {
@@ -89,10 +94,18 @@ export async function runTests(
   }
 }
 
+/** With all that it has started: an interrupted run leaves no tests behind. */
+function endGroup({ pid, exitCode, signalCode }: ChildProcess): void {
+  if (pid !== undefined && exitCode === null && signalCode === null) process.kill(-pid, "SIGKILL");
+}
+
 /** @param scratch "": for a run of check that starts no test */
 function environment(scratch: string, socket: string): NodeJS.ProcessEnv {
   const program = (name: string) =>
-    (process.env.PATH ?? "").split(":").map((folder) => resolve(folder, name)).find(existsSync) ?? name;
+    (process.env.PATH ?? "")
+      .split(":")
+      .map((folder) => resolve(folder, name))
+      .find(existsSync) ?? name;
   return {
     PATH: process.env.PATH,
     HOME: process.env.HOME,
@@ -117,7 +130,11 @@ async function outcomeOf(
 ): Promise<Outcome | null> {
   const line = text
     .split("\n")
-    .map((each) => /^(\S+)\s+(pass|fail|not run)\s+\[\S+\]\s+\[\S+\]\s*(?:([\d.]+)s|\.\.\.)?\s*(?:\(last: \S+\))?\s*(.*)$/.exec(each))
+    .map((each) =>
+      /^(\S+)\s+(pass|fail|not run)\s+\[\S+\]\s+\[\S+\]\s*(?:([\d.]+)s|\.\.\.)?\s*(?:\(last: \S+\))?\s*(.*)$/.exec(
+        each,
+      ),
+    )
     .find((match) => match?.[1] === name);
   if (line === undefined || line === null) return null;
   const status = line[2] as Outcome["status"];

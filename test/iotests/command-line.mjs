@@ -41,7 +41,8 @@ const OPEN = { ...SHARED, options: { type: "string", short: "o", multiple: true 
 const KEPT = ["read-only", "snapshot", "nocache", "native-aio", "discard", "cache", "aio", "misalign"];
 
 /** Options of QEMU's block driver that change how it works, and neither what it writes nor what is read. */
-const HARMLESS = /^((l2-|refcount-)?cache(-entry)?-size|cache-clean-interval|node-name|overlap-check(\..+)?)$/;
+const HARMLESS =
+  /^((l2-|refcount-)?cache(-entry)?-size|cache-clean-interval|node-name|overlap-check(\..+)?)$/;
 
 /**
  * @returns {{ image: Image | null, commands: string[] | null }} commands null: they come on standard input

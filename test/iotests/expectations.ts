@@ -33,29 +33,60 @@ export function readTable(text = readFileSync(join(import.meta.dirname, "expecta
     const [, name, expected, reason = ""] = /^(\S+) +(\S+)(?: +(.+))?$/.exec(line) ?? [];
     const passes = expected === "pass" || expected === "slow";
     if (name === undefined || expected === undefined || !(expected in OUTCOMES) || passes !== (reason === ""))
-      throw new Error(`expectations.txt:${index + 1}: wants NAME OUTCOME, and a REASON unless it passes: ${line}`);
+      throw new Error(
+        `expectations.txt:${index + 1}: wants NAME OUTCOME, and a REASON unless it passes: ${line}`,
+      );
     return [{ name, expected: expected as Expected, reason }];
   });
   return { version, rows };
 }
 
+const are = (rows: readonly Expectation[], ...kinds: Expected[]) =>
+  rows.filter(({ expected }) => kinds.includes(expected));
+
+/** Reasons up to their colon, the most frequent first. */
+function grouped(rows: readonly Expectation[]): [string, number][] {
+  const groups = new Map<string, number>();
+  for (const { reason } of rows) {
+    const group = reason.replace(/:.*/, "");
+    groups.set(group, (groups.get(group) ?? 0) + 1);
+  }
+  return [...groups].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
+}
+
 /** How many of those that can run pass, and why the others cannot. */
 export function summary(rows: readonly Expectation[], failed: ReadonlySet<string>): string {
-  const are = (...kinds: Expected[]) => rows.filter(({ expected }) => kinds.includes(expected));
-  const can = are("pass", "slow", "differs");
-  const passed = are("pass", "slow").filter(({ name }) => !failed.has(name));
-  const counted = (kind: Expected) => {
-    const reasons = new Map<string, number>();
-    for (const { reason } of are(kind)) {
-      const group = reason.replace(/:.*/, "");
-      reasons.set(group, (reasons.get(group) ?? 0) + 1);
-    }
-    return [...reasons].sort((a, b) => b[1] - a[1]).map(([reason, count]) => `${count} ${reason}`);
-  };
+  const can = are(rows, "pass", "slow", "differs");
+  const passed = are(rows, "pass", "slow").filter(({ name }) => !failed.has(name));
+  const reasons = (kind: Expected) =>
+    grouped(are(rows, kind))
+      .map(([reason, count]) => `${count} ${reason}`)
+      .join("; ");
   return [
     `QEMU's iotests for qcow2: ${passed.length} of ${can.length} that can run pass.`,
-    ...(can.length > passed.length ? [`Differ: ${counted("differs").join("; ")}.`] : []),
-    `${are("qemu").length} are about QEMU itself: ${counted("qemu").join("; ")}.`,
-    `${are("format").length} are not for qcow2 images in files.`,
+    `Differ: ${reasons("differs")}.`,
+    `${are(rows, "qemu").length} cannot come to us: ${reasons("qemu")}.`,
+    `${are(rows, "format").length} are not for qcow2 images in files.`,
   ].join("\n");
 }
+
+/** The table of counts in docs/iotests.md. */
+export function countsTable(rows: readonly Expectation[]): string {
+  const can = are(rows, "pass", "slow", "differs").length;
+  return [
+    "| tests | |",
+    "|---|---|",
+    `| ${rows.length} | in all |`,
+    `| ${can} | can run through us |`,
+    `| ${are(rows, "pass", "slow").length} | of them pass, ${are(rows, "pass").length} of which run in \`npm test\` |`,
+    `| ${are(rows, "differs").length} | of them differ |`,
+    ...grouped(are(rows, "qemu")).map(([reason, count]) => `| ${count} | cannot come to us: ${reason} |`),
+    `| ${are(rows, "format").length} | are for other formats or protocols than qcow2 in files |`,
+  ].join("\n");
+}
+
+/** The rows of the table of differences in docs/iotests.md. */
+export const differencesTable = (rows: readonly Expectation[]): string =>
+  are(rows, "differs")
+    .map(({ name, reason }) => `| ${name} | ${reason} |`)
+    .join("\n");

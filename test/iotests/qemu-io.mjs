@@ -121,7 +121,8 @@ async function main() {
   const given = commands ?? input.split("\n").filter((line) => line !== "");
   const steps = stepsOf(image, given);
   const reasons = await Promise.all(steps.map((step) => foreign(step.image)));
-  const whole = driversOwn(given) || reasons.find((reason) => reason !== "") || (steps.length === 0 && "no image");
+  const whole =
+    driversOwn(given) || reasons.find((reason) => reason !== "") || (steps.length === 0 && "no image");
   return whole ? passOn(whole, input) : carryOut(steps, image);
 }
 

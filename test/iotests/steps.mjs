@@ -32,7 +32,13 @@ export function stepsOf(image, commands) {
   let fresh = image !== null; // open it, even if nothing follows
   const add = (through, why, command) => {
     const last = steps.at(-1);
-    if (last !== undefined && !fresh && last.image === current && last.through === through && last.why === why)
+    if (
+      last !== undefined &&
+      !fresh &&
+      last.image === current &&
+      last.through === through &&
+      last.why === why
+    )
       last.commands.push(command);
     else steps.push({ image: current, through, why, commands: [command] });
     fresh = false;

@@ -240,6 +240,24 @@ describe("an image of ours", () => {
     expect(await places("disk.qcow2")).toEqual(await places("theirs.qcow2"));
   });
 
+  it("of version 2 gives up what is discarded, unless a backing would shine through", async () => {
+    await qemuImg("create", "-q", "-f", "raw", path("golden"), "1M");
+    const backing = { golden: { file: { path: "golden", size: MIB }, readOnly: true } };
+    for (const above of [[], ["-b", path("golden"), "-F", "raw"]]) {
+      const stays = above.length > 0;
+      await qemuImg("create", "-q", "-f", "qcow2", "-o", "compat=0.10", ...above, path("disk.qcow2"), "1M");
+      await serve({ size: MIB, ...(stays ? { backing: "golden" } : {}) }, stays ? backing : {});
+      await qemuIoOk(URI(), "write -P 5 0 1M", "discard 1k 200k", `read -P ${stays ? 5 : 0} 64k 128k`);
+      await qemuIoOk(URI(), "read -P 5 0 64k", "read -P 5 192k 832k");
+      await server?.stop();
+      await checked("disk.qcow2");
+      const map: { start: number; data: boolean }[] = JSON.parse(
+        await qemuImg("map", "--output=json", path("disk.qcow2")),
+      );
+      expect(map.some(({ start, data }) => start === 64 << 10 && !data)).toBe(!stays);
+    }
+  });
+
   it("is opened by nobody else while it is served, and not served while another one has it", async () => {
     await serve({ size: "24MiB" });
     expect(await run("qemu-io", ["-f", "qcow2", "-c", "read 0 512", path("disk.qcow2")])).toMatchObject({

@@ -150,7 +150,7 @@ us::Task<void> Case::change(uint64_t first, uint64_t count) {
         else
             end = end / per * per;
         count = end > first ? end - first : 0;
-        if (options_.version < 3) end = from;
+        if (options_.version < 3 && backing_) end = from;
     }
     // Whether it comes before what a snapshot makes of the disk, or after that, is not known.
     uint64_t epoch = applied_;

@@ -101,19 +101,21 @@ Task<int> Image::write_many(Executor &executor, uint64_t offset, std::span<const
     co_return error;
 }
 
-// Whole clusters from `guest` on, as many as there are entries.
+// Whole clusters from `guest` on, as many as there are entries; side by side as far as one L2 table goes.
 Task<int> Image::write_fresh(Executor &executor, uint64_t guest, std::vector<Entry> befores,
                              std::span<const std::byte> bytes) {
     for (uint64_t done = 0; done < befores.size();) {
-        uint64_t host = 0, count = befores.size() - done;
-        if (int error = co_await table_first(executor, guest + done * cluster())) co_return error;
+        uint64_t at = guest + done * cluster(), host = 0;
+        if (int error = co_await table_first(executor, at)) co_return error;
+        uint64_t in_table = (header_.l2_span() - at % header_.l2_span()) / cluster(),
+                 count = std::min<uint64_t>(befores.size() - done, in_table);
         if (int error = co_await allocator_.allocate(executor, host, count)) co_return error;
         auto part = bytes.subspan(done * cluster(), count * cluster());
         int error = co_await media_.write(host, part);
         uint64_t set = 0; // a cluster that an entry leads to is not given back
         for (; set < count && error == 0; set += error == 0) {
             error = co_await set_entry(
-                executor, guest + (done + set) * cluster(),
+                executor, at + set * cluster(),
                 {(host + set * cluster()) | US_QCOW2_COPIED, header_.shape.extended ? 0xffffffff : 0u, 0});
             if (error == 0) give_up(befores[done + set], 0);
         }

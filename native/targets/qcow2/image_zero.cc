@@ -25,7 +25,7 @@ Task<int> Image::clear_cluster(Executor &executor, uint64_t guest, bool keep) {
     Entry after{host != 0 ? host | US_QCOW2_COPIED : 0, 0};
     if (header_.shape.extended)
         after.subclusters = 0xffffffff00000000;
-    else
+    else if (header_.version >= 3)
         after.word |= US_QCOW2_ZERO;
     if (after == before) co_return 0;
     int error = co_await set_entry(executor, guest, after);
@@ -115,7 +115,8 @@ bool Image::reads_zeros(const us_qcow2_run &run) const {
 
 Task<int> Image::discard(Executor &executor, uint64_t offset, uint64_t length) {
     uint64_t first = header_.clusters(offset), end = header_.clusters(offset + length);
-    if (header_.version < 3 || first >= end) co_return 0;
+    // Version 2 has no zero clusters: with a backing, its old bytes would come back.
+    if ((header_.version < 3 && options_.backing) || first >= end) co_return 0;
     Turns::Ticket turn = co_await turns_.begin(executor, first, end, false);
     int error = lies_inside(offset, length) ? 0 : -EINVAL;
     if (offset + length != header_.size) end = (offset + length) / cluster();
