@@ -282,9 +282,10 @@ Task<Qcow2::Trouble> Qcow2::grow(Executor &executor) {
 // only to show what a predecessor that was not has left.
 int Qcow2::hold(const Header &header, bool &taken_over) {
     ImageOptions options;
+    options.cache_bytes = config().params.value("cacheBytes", options.cache_bytes);
     // Words are memory, too.
-    uint64_t words = uint64_t{1} << (context_.layer.param[US_FORMAT_PLACE] >> 32);
-    options.cache_bytes = config().params.value("cacheBytes", options.cache_bytes) - words * sizeof(uint64_t);
+    uint64_t words = sizeof(uint64_t) << (context_.layer.param[US_FORMAT_PLACE] >> 32);
+    options.cache_bytes -= std::min(words, options.cache_bytes / 2);
     options.backing = backing_.get();
     options.data = data_.get();
     options.map = words_.get();
