@@ -295,9 +295,10 @@ off_t __wrap_lseek(int fd, off_t offset, int whence) {
 }
 
 int __wrap_ftruncate(int fd, off_t length) {
-    Inode &inode = *needed(fd, "ftruncate").inode;
-    inode.resize(static_cast<size_t>(length));
-    inode.synced = false;
+    Inode *inode = needed(fd, "ftruncate").inode.get();
+    if (!inode) return static_cast<int>(answer(-EPERM)); // a disk stays as long as it has become
+    inode->resize(static_cast<size_t>(length));
+    inode->synced = false;
     return 0;
 }
 
