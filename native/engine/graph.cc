@@ -18,6 +18,16 @@
 
 namespace us {
 
+namespace {
+
+void append_leaves(const Graph::Impl &graph, uint32_t layer, std::vector<const Leaf *> &out) {
+    if (graph.leaves[layer]) out.push_back(graph.leaves[layer]);
+    for (uint32_t child : graph.targets[layer]->config().children)
+        append_leaves(graph, child, out);
+}
+
+} // namespace
+
 Graph::Impl::Impl(const nlohmann::json &json)
     : config(read_config(json)), targets(config.targets), sync_orders(targets.size()),
       own_live_(std::make_unique<us_live>()) {
@@ -108,21 +118,26 @@ void Graph::Impl::shut_formats(Graph &graph) {
             error = co_await format.shut(queue.impl().executor);
         };
         run(*queue, shut(*format, *queue, error));
-        if (error != 0)
-            log(Level::error,
-                "layer \"" + targets[i]->config().name +
-                    "\": its tables are not all written: " + strerror(-error) +
-                    "; the next server goes on with them, unless the machine is restarted first");
+        if (error == 0) continue;
+        std::string text = "layer \"" + targets[i]->config().name + "\": its tables are not all written: " +
+                           strerror(-error) +
+                           "; the next server goes on with them, unless the machine is restarted first";
+        log(Level::error, text);
+        troubles.emplace(i, ConfigError("io-error", text, targets[i]->config().name));
     }
 }
 
 void Graph::close() {
+    std::vector<const Leaf *> unflushed;
+    const auto before = impl_->troubles;
     impl_->shut_formats(*this);
+    // What they have not written is missing on all that lies below, as far as a mirror above is concerned.
+    for (const auto &[layer, trouble] : impl_->troubles)
+        if (!before.contains(layer)) append_leaves(*impl_, layer, unflushed);
     for (uint32_t i = 0; i < impl_->targets.size(); i++)
         if (Handler *handler = impl_->targets[i]->handler(); handler && !impl_->troubles.contains(i))
             handler->finish();
     impl_->offload.reset();
-    std::vector<const Leaf *> unflushed;
     for (uint32_t i = 0; i < impl_->leaves.size(); i++) {
         Leaf *leaf = impl_->leaves[i];
         if (!leaf || impl_->troubles.contains(i)) continue;
