@@ -119,8 +119,8 @@ void Graph::Impl::shut_formats(Graph &graph) {
         };
         run(*queue, shut(*format, *queue, error));
         if (error == 0) continue;
-        std::string text = "layer \"" + targets[i]->config().name + "\": its tables are not all written: " +
-                           strerror(-error) +
+        std::string text = "layer \"" + targets[i]->config().name +
+                           "\": its tables are not all written: " + strerror(-error) +
                            "; the next server goes on with them, unless the machine is restarted first";
         log(Level::error, text);
         troubles.emplace(i, ConfigError("io-error", text, targets[i]->config().name));
