@@ -53,8 +53,6 @@ bool needs_bytes(Target &target) {
 
 } // namespace
 
-thread_local Executor *Executor::of_this_thread = nullptr;
-
 QueueExecutor::QueueExecutor(Queue &queue) : queue_(queue), bounce_(queue) {
     of_this_thread = this;
 }

@@ -57,7 +57,7 @@ class Executor {
     virtual bool stopping() const = 0;
 
     // Of the queue whose thread this is.
-    static thread_local Executor *of_this_thread;
+    static inline thread_local Executor *of_this_thread = nullptr;
 };
 
 } // namespace us

@@ -128,6 +128,18 @@ describe.skipIf(onTmpfs(tmpdir()))("a file that grows, accessed directly (on a t
     await qemuImg("check", path("disk.qcow2"));
   });
 
+  it("loses nothing that others have written into its room", async () => {
+    await serve(64 * MIB, { direct: "on" });
+    await qemuIoOk(uri(), "write -P 1 0 3M", "flush");
+    const image = await open(path("disk.qcow2"), "r+");
+    const end = 9 * MIB + 4096;
+    await image.write(Buffer.alloc(4096, 5), 0, 4096, end - 4096);
+    await image.close();
+    expect(await server?.stop()).toBe(0);
+    expect(await length()).toBe(end);
+    expect((await readFile(path("disk.qcow2"))).subarray(end - 4096).every((byte) => byte === 5)).toBe(true);
+  });
+
   it("is no longer than it may be", async () => {
     await serve(24 * MIB, { direct: "on", sizeMax: 4 * MIB });
     await qemuIoOk(uri(), "write -P 1 0 2M", "flush");

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 namespace us {
 
@@ -40,11 +41,25 @@ void Room::before_write(uint64_t offset, uint64_t length) {
         length_ = until;
 }
 
+// Where the last data end, as the file system has it: some writes do not come by here, those of a program in
+// the kernel. -1 when it cannot tell.
+off_t Room::end_of_data() const {
+    auto end = static_cast<off_t>(used_.load());
+    for (;;) {
+        off_t data = lseek(fd_, end, SEEK_DATA);
+        if (data < 0) return errno == ENXIO ? end : -1;
+        end = lseek(fd_, data, SEEK_HOLE);
+        if (end <= data) return -1;
+    }
+}
+
 void Room::close() {
-    uint64_t used = used_.load();
-    // When that fails the file stays longer than it needs to be.
-    if (fd_ >= 0 && used < length_) [[maybe_unused]]
-        int failed = ftruncate(fd_, static_cast<off_t>(used));
+    if (fd_ >= 0 && used_ < length_) {
+        off_t end = end_of_data();
+        // When that fails the file stays longer than it needs to be.
+        if (end >= 0 && static_cast<uint64_t>(end) < length_) [[maybe_unused]]
+            int failed = ftruncate(fd_, end);
+    }
     fd_ = -1;
 }
 

@@ -8,6 +8,8 @@
 // its successor goes on.
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <cstdint>
 #include <mutex>
@@ -26,6 +28,8 @@ class Room {
     void close();
 
   private:
+    off_t end_of_data() const;
+
     int fd_ = -1;
     uint64_t limit_ = 0;
     std::atomic<uint64_t> used_{0}, length_{0};
