@@ -28,7 +28,7 @@ Task<int> Inflater::read(Media &media, Compression type, us_qcow2_run run, uint6
         }
         lock.unlock();
     } else {
-        cluster = std::make_shared<Cluster>(run.host, run.host_bytes, Buffer(cluster_bytes));
+        cluster = std::make_shared<Cluster>(run.host, run.host_bytes, cluster_bytes);
         if (!cluster->bytes) co_return -ENOMEM;
         remember(cluster);
         lock.unlock();
