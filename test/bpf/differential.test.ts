@@ -78,7 +78,7 @@ describe("the engines", () => {
     expect(said.modelWalks).toBeGreaterThanOrEqual(said.cases);
     expect(said.bpfWalks).toBeGreaterThanOrEqual(cases);
     expect(said.bpfHeads).toBe(said.bpfWalks);
-    expect(said.bpfHeadCalls).toBeGreaterThan(said.bpfHeads * 2); // CONTINUE was answered, again and again
+    expect(said.bpfHeadCalls).toBeGreaterThan(said.bpfHeads * 1.5); // CONTINUE was answered, again and again
     for (const engine of [said.walk, said.heads]) {
       expect(engine.runs).toBeGreaterThan(500);
       expect(engine.jitedBytes).toBeGreaterThan(1000);
