@@ -3,6 +3,7 @@
 #pragma once
 
 #include <mutex>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -44,32 +45,17 @@ class Directory {
         return index < words_.size() ? words_[index] : 0;
     }
 
-    // Writes the entry's sector, one sector at a time: so that none on disk is older than one that came
-    // before.
+    // What is in memory, once more. Not while another one takes its place.
+    Task<int> rewrite(Executor &executor) {
+        for (uint64_t first = 0; first < size(); first += PER_SECTOR)
+            if (int error = co_await write_sector(executor, first, std::nullopt)) co_return error;
+        co_return 0;
+    }
+
+    // On its way to the disk when it ends; -errno: it may be, or not.
     Task<int> set(Executor &executor, uint64_t index, uint64_t word) {
-        std::unique_lock lock(mutex_);
-        while (writing_) {
-            co_await written_.wait(executor, lock);
-            lock.lock();
-        }
-        writing_ = true;
-        uint64_t first = index / PER_SECTOR * PER_SECTOR,
-                 end = std::min<uint64_t>(first + PER_SECTOR, words_.size());
-        std::vector<std::byte> sector(
-            US_SECTOR_BYTES); // behind the table's end there is nothing in its cluster
-        for (uint64_t i = first; i < end; i++)
-            store<uint64_t>(sector.data() + (i - first) * 8, i == index ? word : words_[i]);
-        lock.unlock();
-        int error = co_await media_.write(range_.offset + first * 8, sector);
-        lock.lock();
-        if (error == 0) {
-            words_[index] = word;
-            unsettled_.erase(first);
-        } else {
-            unsettled_.insert(first);
-        }
-        writing_ = false;
-        written_.wake();
+        Change change{index, word};
+        int error = co_await write_sector(executor, index / PER_SECTOR * PER_SECTOR, change);
         co_return error;
     }
 
@@ -77,7 +63,7 @@ class Directory {
     Task<int> settle(Executor &executor) {
         while (!unsettled_.empty()) {
             uint64_t first = *unsettled_.begin();
-            if (int error = co_await set(executor, first, words_[first])) co_return error;
+            if (int error = co_await write_sector(executor, first, std::nullopt)) co_return error;
         }
         co_return 0;
     }
@@ -91,6 +77,37 @@ class Directory {
 
   private:
     static constexpr uint64_t PER_SECTOR = US_SECTOR_BYTES / 8;
+    struct Change {
+        uint64_t index, word;
+    };
+
+    // The one that begins with this entry, and one at a time: so that none on disk is older than one that
+    // came before. Behind the table's end there is nothing in its cluster.
+    Task<int> write_sector(Executor &executor, uint64_t first, std::optional<Change> change) {
+        std::unique_lock lock(mutex_);
+        while (writing_) {
+            co_await written_.wait(executor, lock);
+            lock.lock();
+        }
+        writing_ = true;
+        uint64_t end = std::min<uint64_t>(first + PER_SECTOR, words_.size());
+        std::vector<std::byte> sector(US_SECTOR_BYTES);
+        for (uint64_t i = first; i < end; i++)
+            store<uint64_t>(sector.data() + (i - first) * 8,
+                            change && change->index == i ? change->word : words_[i]);
+        lock.unlock();
+        int error = co_await media_.write(range_.offset + first * 8, sector);
+        lock.lock();
+        if (error == 0) {
+            if (change) words_[change->index] = change->word;
+            unsettled_.erase(first);
+        } else {
+            unsettled_.insert(first);
+        }
+        writing_ = false;
+        written_.wake();
+        co_return error;
+    }
 
     Media &media_;
     Range range_;

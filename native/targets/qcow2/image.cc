@@ -8,10 +8,10 @@
 namespace us::qcow2 {
 
 Image::Image(Media &media, Header header, ImageOptions options)
-    : media_(media), header_(std::move(header)), options_(options), first_sector_(media),
-      cache_(media, header_.cluster_bytes(), options.cache_bytes), l1_(media, header_.l1()),
-      refcount_table_(media, header_.refcount_table()), metadata_(header_.cluster_bytes()),
-      allocator_(media, header_, first_sector_, cache_, refcount_table_, metadata_) {}
+    : watched_(media), header_(std::move(header)), options_(options), first_sector_(media_),
+      cache_(media_, header_.cluster_bytes(), options.cache_bytes), l1_(media_, header_.l1()),
+      refcount_table_(media_, header_.refcount_table()), metadata_(header_.cluster_bytes()),
+      allocator_(media_, header_, first_sector_, cache_, refcount_table_, metadata_) {}
 
 Task<int> Image::load() {
     if ((header_.shape.data_file != 0) != (options_.data != nullptr)) co_return -EINVAL;

@@ -6,6 +6,7 @@
 //                                ─▶ what was given up before is free
 //     a new L2 table             its refcount and content ─▶ FLUSH ─▶ L1 entry
 //     with a data file           data ─▶ L2 entry, in memory; it is flushed where the refcounts are
+//     a flush has failed         the next round writes all tables once more, if it can flush now
 //     a new refcount block       its content, its own refcount in it ─▶ FLUSH ─▶ its place in the table
 //
 // So an entry on disk leads to what is on disk: data and refcounts are flushed before the entry that needs
@@ -34,6 +35,7 @@
 #include "targets/qcow2/snapshots.h"
 #include "targets/qcow2/table_cache.h"
 #include "targets/qcow2/turns.h"
+#include "targets/qcow2/watched_media.h"
 
 namespace us::qcow2 {
 
@@ -67,7 +69,9 @@ class Image {
     // Before load(): what is not on disk yet outlives this process, in a file of this folder. taken_over:
     // there was something of a predecessor of the same owner. 0 or -errno.
     int keep_in(int folder, const std::string &name, const std::string &owner, bool &taken_over) {
-        return cache_.keep_in(folder, name, owner, taken_over);
+        int error = cache_.keep_in(folder, name, owner, taken_over);
+        if (error == 0) watched_.keep(cache_.doubt());
+        return error;
     }
 
     // Once, before all else. 0 or -errno, as everything below; -EINVAL: the image has an external
@@ -205,6 +209,14 @@ class Image {
     Task<int> round(Executor &executor);
     Task<void> older_finds(Executor &executor);
 
+    // ---- image_rewrite.cc
+    Task<int> settle_doubt(Executor &executor);
+    Task<int> rewrite_tables(Executor &executor);
+    Task<int> rewrite_refcounts(Executor &executor, uint64_t block);
+    Task<int> rewrite_l2(uint64_t table);
+    Task<int> rewrite_snapshots(std::vector<uint64_t> &tables);
+    Task<int> rewrite_range(const Range &range);
+
     // ---- snapshot_create.cc, snapshot_delete.cc, snapshot_apply.cc, resize.cc: within one standstill
     Task<int> take_snapshot(Executor &executor, const SnapshotRequest &request);
     Task<int> drop_snapshot(Executor &executor, const std::string &which);
@@ -215,7 +227,8 @@ class Image {
     Task<int> clear_tail(Executor &executor, uint64_t from);
     Task<int> set_size(Executor &executor, uint64_t size);
 
-    Media &media_;
+    WatchedMedia watched_;
+    Media &media_ = watched_;
     Header header_;
     ImageOptions options_;
     FirstSector first_sector_;

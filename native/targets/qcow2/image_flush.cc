@@ -31,6 +31,7 @@ Task<int> Image::close(Executor &executor) {
 
 Task<int> Image::round(Executor &executor) {
     if (corrupt()) co_return -EUCLEAN;
+    if (int error = co_await settle_doubt(executor)) co_return error;
     std::unique_lock lock(mutex_);
     std::vector<Range> frees = std::exchange(given_up_, {});
     lock.unlock();

@@ -50,7 +50,7 @@ Task<void> Image::still(Executor &executor, uint64_t guest) {
 }
 
 void Image::note_clean() {
-    if (!mapped_) return;
+    if (!mapped_ || watched_.doubt() != 0) return;
     std::unique_lock lock(mutex_);
     bool nothing_given_up = given_up_.empty();
     lock.unlock();

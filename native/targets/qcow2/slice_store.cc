@@ -26,7 +26,7 @@ size_t whole_pages(size_t bytes) {
 
 struct SliceStore::Head {
     uint64_t magic, nr;
-    uint32_t slice_bytes, reserved;
+    uint32_t slice_bytes, doubt;
     char owner[PAGE - 24];
 };
 
@@ -54,8 +54,10 @@ int SliceStore::open(int folder, const std::string &name, const std::string &own
     memcpy(wanted.owner, owner.data(), std::min(owner.size(), sizeof wanted.owner - 1));
     struct stat st {};
     if (fstat(fd_, &st) != 0) return -errno;
-    bool same =
-        pread(fd_, &found, sizeof found, 0) == sizeof found && memcmp(&found, &wanted, sizeof found) == 0;
+    bool whole = pread(fd_, &found, sizeof found, 0) == sizeof found;
+    wanted.doubt = found.doubt;
+    bool same = whole && memcmp(&found, &wanted, sizeof found) == 0;
+    if (!same) wanted.doubt = 0;
     if (!same && ftruncate(fd_, 0) != 0) return -errno;
     if (int error = map(fd_)) return error;
     if (same && static_cast<size_t>(st.st_size) != bytes_) return -EUCLEAN;
@@ -78,6 +80,10 @@ int SliceStore::open(int folder, const std::string &name, const std::string &own
     for (uint64_t i = 0; i < fresh_; i++)
         if (!place(i).kept->used) free_.push_back(place(i));
     return 0;
+}
+
+uint32_t &SliceStore::doubt() {
+    return fd_ < 0 ? own_doubt_ : reinterpret_cast<Head *>(memory_)->doubt;
 }
 
 SliceStore::Place SliceStore::place(uint64_t index) const {

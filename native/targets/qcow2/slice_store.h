@@ -39,6 +39,9 @@ class SliceStore {
     // -errno.
     int open(int folder, const std::string &name, const std::string &owner, std::vector<Place> &left);
 
+    // One word that lives as long as the slices do; 0 to begin with. After open().
+    uint32_t &doubt();
+
     // 0 or -errno: -ENOSPC when all are taken, or the tmpfs is full.
     int take(Place &place);
     void give(const Place &place);
@@ -52,6 +55,7 @@ class SliceStore {
 
     uint32_t slice_bytes_;
     uint64_t nr_;
+    uint32_t own_doubt_ = 0;
     int fd_ = -1;
     std::byte *memory_ = nullptr;
     size_t bytes_ = 0, slices_at_ = 0;

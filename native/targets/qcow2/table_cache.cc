@@ -128,6 +128,14 @@ void TableCache::forget_table(uint64_t offset) {
     }
 }
 
+bool TableCache::change_held(uint64_t offset) {
+    std::lock_guard lock(mutex_);
+    auto found = slices_.find(offset);
+    if (found == slices_.end()) return false;
+    found->second->change();
+    return true;
+}
+
 // As long as none of its own slices would have to go for it.
 void TableCache::learn(uint64_t offset, std::span<const std::byte> table, TableKind kind) {
     std::lock_guard lock(mutex_);

@@ -87,6 +87,9 @@ class TableCache {
     // the same owner had not written. 0 or -errno.
     int keep_in(int folder, const std::string &name, const std::string &owner, bool &taken_over);
 
+    // A word beside them, 0 to begin with.
+    uint32_t &doubt() { return store_.doubt(); }
+
     std::mutex &mutex() { return mutex_; }
     uint32_t slice_bytes() const { return slice_bytes_; }
 
@@ -102,6 +105,9 @@ class TableCache {
 
     // Under the mutex.
     std::vector<Copy> copy_dirty(TableKind kind);
+
+    // Makes the slice at `offset` dirty, if there is one.
+    bool change_held(uint64_t offset);
 
     // So much is dirty that it had better be written.
     bool crowded() {
