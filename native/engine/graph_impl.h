@@ -43,6 +43,7 @@ struct Graph::Impl {
     Task<void> open_format(Executor &executor, uint32_t layer);
     Task<int> settle(Executor &executor, uint32_t root, uint32_t &settled);
     Task<int> settle_layer(Executor &executor, uint32_t layer, LeafIo io);
+    Task<int> settle_format(Executor &executor, uint32_t layer, LeafIo io);
     Task<void> settle_dropped(Executor &executor, uint32_t layer, LeafIo io);
     void leave_unsettled(uint32_t layer);
     void shut_formats(Graph &graph);

@@ -102,6 +102,29 @@ Task<void> Graph::Impl::settle_dropped(Executor &executor, uint32_t layer, LeafI
     }
 }
 
+// What a client wrote by the words of a format: it lies where it did, or nothing leads there any more. All
+// else the format wrote itself, in slots of its own.
+Task<int> Graph::Impl::settle_format(Executor &executor, uint32_t layer, LeafIo io) {
+    if (io.op != US_OP_WRITE) co_return 0;
+    Format &format = *targets[layer]->format();
+    for (uint64_t done = 0; done < io.length;) {
+        FormatPlace place;
+        int error = co_await format.look_up(executor, io.offset + done, io.length - done, place);
+        if (error != 0) {
+            leave_unsettled(layer);
+            co_return 0;
+        }
+        LeafIo piece = io;
+        piece.offset = place.offset;
+        piece.length = place.length;
+        uint32_t child = targets[layer]->config().children[format.unit_child()];
+        if (place.on_child) error = co_await settle_layer(executor, child, piece);
+        if (error != 0) co_return error;
+        done += place.length;
+    }
+    co_return 0;
+}
+
 // Down to the outermost handlers: what lies beside them is a single copy, and equal to itself.
 Task<int> Graph::Impl::settle_layer(Executor &executor, uint32_t layer, LeafIo io) {
     Run nobody;
@@ -112,6 +135,10 @@ Task<int> Graph::Impl::settle_layer(Executor &executor, uint32_t layer, LeafIo i
     }
     if (targets[layer]->instrument()) {
         int error = co_await settle_layer(executor, targets[layer]->config().children[0], io);
+        co_return error;
+    }
+    if (targets[layer]->format()) {
+        int error = co_await settle_format(executor, layer, io);
         co_return error;
     }
     if (Handler *handler = targets[layer]->handler()) {

@@ -25,6 +25,13 @@ struct FormatExtent {
     uint64_t offset = 0;
 };
 
+// Where a format's bytes lie, as far as they lie together.
+struct FormatPlace {
+    uint64_t length = 0;
+    bool on_child = false; // at `offset` of its unit_child()
+    uint64_t offset = 0;
+};
+
 class Format : public Target, public Handler {
   public:
     using Target::Target;
@@ -49,11 +56,14 @@ class Format : public Target, public Handler {
     // Of a prefix of [offset, offset + length); never nothing. Waits for a queue: any other thread.
     virtual std::vector<FormatExtent> extents(uint64_t offset, uint64_t length) = 0;
 
+    // Of a prefix of [offset, offset + length). 0 or -errno.
+    virtual Task<int> look_up(Executor &executor, uint64_t offset, uint64_t length, FormatPlace &place) = 0;
+
     // For the control socket: what it answers about its snapshots. One thread, which must not wait.
     virtual nlohmann::json snapshots(const nlohmann::json &request) = 0;
 
-    // Its requests on a base with mirrors have slots of their own, whose root is the base: what is in flight
-    // there when a server is killed is not what its clients had in flight.
+    // Its own requests on a base with mirrors have slots of their own, whose root is the base; what clients
+    // wrote by its words is found by look_up().
     Task<int> settle(Executor &, LeafIo, const Run &) override { co_return 0; }
     void start_background(Executor &) override {}
     void close(const std::vector<const Leaf *> &) override {}

@@ -168,6 +168,14 @@ Task<void> Qcow2::look(Executor &executor, uint64_t offset, uint64_t length,
     promise->set_value(std::move(extents));
 }
 
+Task<int> Qcow2::look_up(Executor &executor, uint64_t offset, uint64_t length, FormatPlace &place) {
+    if (!image_) co_return -EIO;
+    us_qcow2_run run{};
+    if (int error = co_await image_->look_up(executor, offset, run)) co_return error;
+    place = {std::min<uint64_t>(run.length, length), run.kind == US_QCOW2_DATA, run.host};
+    co_return 0;
+}
+
 json Qcow2::snapshots(const json &request) {
     if (!opened_.load(std::memory_order_acquire))
         return {{"error", {{"code", "snapshot-refused"}, {"message", "the layer is not being served"}}}};

@@ -40,6 +40,7 @@ class Qcow2 : public Format {
     std::string identity() const override { return "qcow2 on " + base_identity_; }
     Task<IoResult> execute(Executor &executor, LeafIo io, const Run &run) override;
     std::vector<FormatExtent> extents(uint64_t offset, uint64_t length) override;
+    Task<int> look_up(Executor &executor, uint64_t offset, uint64_t length, FormatPlace &place) override;
     nlohmann::json snapshots(const nlohmann::json &request) override;
     nlohmann::json status() const override;
 
