@@ -6,6 +6,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,12 @@
 
 using SectorList = std::vector<Content>;
 // What the snapshots show that were seen, by image and tag.
-using Snapshots = std::map<std::string, SectorList>;
+struct Snapshots {
+    std::map<std::string, SectorList> seen; // by LAYER/TAG
+    // Taken while a mirror was not whole: its member may have lost what a failed flush was for, and what it
+    // shows then is written anew in the disk alone.
+    std::set<std::string> of_doubt;
+};
 
 class ImageView : public us::qcow2::Media {
   public:
@@ -27,7 +33,7 @@ class ImageView : public us::qcow2::Media {
     uint64_t nr_kept() const { return nr_kept_; }
     // leaks: whether they are allowed.
     void check(bool leaks = true);
-    void check_snapshots(Snapshots &seen);
+    void check_snapshots(Snapshots &snapshots);
     // What it shows. data: of the external data file, if it has one. backing: zeros behind its end.
     SectorList disk(const SectorList *data, const SectorList &backing) {
         return disk(header_, data, backing);

@@ -29,7 +29,18 @@ void SnapshotClients::issue(uint64_t seed) {
     json answer = graph_.snapshots(layer, request);
     STEP("snapshot of \"%s\": %s", layer.c_str(), request.dump().c_str());
     if (!answer.contains("number")) fail("snapshots are refused: %s", answer.dump().c_str());
-    begun_.push_back({layer, request.dump(), answer["number"]});
+    begun_.push_back({layer, request.dump(), request["name"], answer["number"]});
+    note_doubt(begun_.back());
+}
+
+void SnapshotClients::note_doubt(const Change &change) {
+    for (const auto &target : graph_.impl().targets) {
+        if (!target->handler() || graph_.impl().troubles.contains(target->config().index)) continue;
+        json status = target->handler()->status();
+        for (const json &member : status.value("members", json::array()))
+            if (member.value("state", "in-sync") != "in-sync")
+                kernel_.world.snapshots.of_doubt.insert(change.layer + "/" + change.tag);
+    }
 }
 
 bool SnapshotClients::idle() {
@@ -40,6 +51,7 @@ bool SnapshotClients::idle() {
         if (result.contains("error") && kernel_.injected == 0 && !kernel_.world.narrow)
             fail("a change of snapshots failed, and nothing had gone wrong: %s: %s", change.what.c_str(),
                  result.dump().c_str());
+        note_doubt(change);
         return true;
     });
     return begun_.empty();

@@ -21,9 +21,11 @@ class SnapshotClients {
     static constexpr size_t MOST = 3;
 
     struct Change {
-        std::string layer, what;
+        std::string layer, what, tag;
         uint64_t number;
     };
+
+    void note_doubt(const Change &change);
 
     Kernel &kernel_;
     us::Graph &graph_;

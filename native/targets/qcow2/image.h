@@ -206,7 +206,8 @@ class Image {
     bool reads_zeros(const us_qcow2_run &run) const;
 
     // ---- image_flush.cc
-    Task<int> round(Executor &executor);
+    // map_closed: nobody acts on what the map says.
+    Task<int> round(Executor &executor, bool map_closed = false);
     Task<void> older_finds(Executor &executor);
 
     // ---- image_rewrite.cc

@@ -29,14 +29,14 @@ Task<int> Image::close(Executor &executor) {
     co_return error;
 }
 
-Task<int> Image::round(Executor &executor) {
+Task<int> Image::round(Executor &executor, bool map_closed) {
     if (corrupt()) co_return -EUCLEAN;
     if (int error = co_await settle_doubt(executor)) co_return error;
     std::unique_lock lock(mutex_);
     std::vector<Range> frees = std::exchange(given_up_, {});
     lock.unlock();
     Inflight::Older older; // than the entries which gave that up
-    if (mapped_ && !frees.empty()) older = options_.map->older();
+    if (mapped_ && !map_closed && !frees.empty()) older = options_.map->older();
     std::unique_lock cache_lock(cache_.mutex());
     auto tables = cache_.copy_dirty(TableKind::l2);
     auto refcounts = cache_.copy_dirty(TableKind::refcounts);

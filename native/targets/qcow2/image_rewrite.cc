@@ -1,5 +1,6 @@
-// After a flush has failed: all tables are written once more, since any of them may not have reached the disk.
-// During a round, which is the only time when L2 tables are written, snapshots change, or clusters get free.
+// After a flush has failed: all tables are written once more, since any of them may not have reached the
+// disk. During a round, which is the only time when L2 tables are written, snapshots change, or clusters get
+// free.
 #include <algorithm>
 
 #include "targets/qcow2/image.h"
@@ -41,7 +42,8 @@ Task<int> Image::rewrite_tables(Executor &executor) {
 Task<int> Image::rewrite_refcounts(Executor &executor, uint64_t block) {
     for (uint64_t at = 0; at < cluster(); at += cache_.slice_bytes()) {
         TableCache::Pin slice;
-        if (int error = co_await cache_.get(executor, block + at, TableKind::refcounts, slice)) co_return error;
+        if (int error = co_await cache_.get(executor, block + at, TableKind::refcounts, slice))
+            co_return error;
         std::unique_lock lock(cache_.mutex());
         slice.changed();
         lock.unlock();

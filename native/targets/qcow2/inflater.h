@@ -35,7 +35,8 @@ class Inflater {
 
   private:
     struct Cluster {
-        Cluster(uint64_t at, uint64_t length, uint64_t cluster_bytes) : host(at), host_bytes(length), bytes(cluster_bytes) {}
+        Cluster(uint64_t at, uint64_t length, uint64_t cluster_bytes)
+            : host(at), host_bytes(length), bytes(cluster_bytes) {}
         uint64_t host, host_bytes;
         Buffer bytes;
         bool ready = false;

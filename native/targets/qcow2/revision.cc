@@ -40,7 +40,7 @@ Task<int> Revision::begin() {
     if (int error = co_await image_.allocator_.settle(executor_)) co_return error;
     // What the first one sets free, the second one writes.
     for (int i = 0; i < 2; i++)
-        if (int error = co_await image_.round(executor_)) co_return error;
+        if (int error = co_await image_.round(executor_, true)) co_return error;
     header_ = image_.header_;
     size = header_.size;
     l1 = image_.l1_.words();
