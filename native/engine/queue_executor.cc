@@ -61,7 +61,22 @@ QueueExecutor::~QueueExecutor() {
     if (of_this_thread == this) of_this_thread = nullptr;
 }
 
+// Past images that are only read and have said where this lies: nothing of that is ever taken back.
+void QueueExecutor::pass_read_only(uint32_t &layer, LeafIo &io) {
+    Graph &graph = queue_.graph();
+    const us_table &table = graph.table();
+    while (io.op == US_OP_READ) {
+        Target &target = *graph.impl().targets[layer];
+        if (!target.format() || !target.config().read_only) return;
+        us_step step = us_map(&table, &graph.live(), graph.words(), layer, io.op, io.offset, io.length);
+        if (step.disposition == US_REDIRECT || step.nr_children != 1 || step.n != io.length) return;
+        layer = table.links[table.layers[layer].first_link + step.first_child].layer;
+        io.offset = step.offset;
+    }
+}
+
 Task<IoResult> QueueExecutor::execute(uint32_t layer, LeafIo io, const Run &run) {
+    pass_read_only(layer, io);
     Target &target = *queue_.graph().impl().targets[layer];
     if (target.leaf()) return execute_leaf(layer, io);
     if (Handler *handler = target.handler()) {

@@ -35,6 +35,7 @@ class QueueExecutor : public Executor {
   private:
     using Clock = std::chrono::steady_clock;
 
+    void pass_read_only(uint32_t &layer, LeafIo &io);
     Task<IoResult> execute_leaf(uint32_t layer, LeafIo io);
     Task<IoResult> execute_bounced(uint32_t layer, LeafIo io, const Run &run);
     Task<IoResult> execute_mapping(uint32_t layer, LeafIo io, const Run &run);

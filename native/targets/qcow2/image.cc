@@ -77,6 +77,7 @@ Task<int> Image::find_in(Executor &executor, uint64_t table, uint64_t guest, Ent
     const std::byte *at = slice.data() + place % cache_.slice_bytes();
     entry.word = qcow2::load<uint64_t>(at);
     if (header_.shape.extended) entry.subclusters = qcow2::load<uint64_t>(at + 8);
+    if (mapped_ && !writing_) show_beside(slice, place, guest, entry.generation);
     co_return 0;
 }
 

@@ -161,6 +161,7 @@ class Image {
     // A subcluster, or a cluster without.
     uint32_t unit_shift() const { return header_.shape.cluster_bits - (header_.shape.extended ? 5 : 0); }
     void show(const Entry &entry, uint64_t guest, uint64_t within, uint64_t bytes);
+    void show_beside(const TableCache::Pin &slice, uint64_t place, uint64_t guest, uint64_t generation);
     us_format_kind kind_of(const us_qcow2_run &run, bool may_write, uint64_t media_bytes) const;
     void hide(uint64_t guest);
     // Hidden, and nobody writes in place any more.

@@ -8,6 +8,8 @@
 // still it before.
 #include "targets/qcow2/image.h"
 
+#include <algorithm>
+
 namespace us::qcow2 {
 
 void Image::serve_mapped(uint32_t block) {
@@ -36,6 +38,25 @@ void Image::show(const Entry &entry, uint64_t guest, uint64_t within, uint64_t b
         uint64_t place = kind == US_FORMAT_SHINES ? 0 : run.host >> shift;
         if (kind != US_FORMAT_UNKNOWN)
             options_.map->put(entry.generation, (guest >> shift) + unit, place, kind);
+    }
+}
+
+// Entries of an image that is only read never change: what lies beside one that is asked for is shown with
+// it, and not a request later each. Under the cache's mutex. place: of the entry of `guest`, in the slice.
+void Image::show_beside(const TableCache::Pin &slice, uint64_t place, uint64_t guest, uint64_t generation) {
+    constexpr uint64_t UNITS = 64;
+    const uint64_t entry_bytes = us_qcow2_entry_bytes(&header_.shape);
+    const uint64_t clusters = std::max<uint64_t>(UNITS * (uint64_t{1} << unit_shift()) / cluster(), 1);
+    const uint64_t within = place % cache_.slice_bytes() / entry_bytes;
+    const uint64_t first = within / clusters * clusters,
+                   end = std::min(first + clusters, cache_.slice_bytes() / entry_bytes);
+    for (uint64_t i = first; i < end; i++) {
+        uint64_t beside = guest + i * cluster() - within * cluster();
+        if (i == within || beside >= header_.size) continue;
+        const std::byte *at = slice.data() + i * entry_bytes;
+        Entry entry{qcow2::load<uint64_t>(at), header_.shape.extended ? qcow2::load<uint64_t>(at + 8) : 0,
+                    generation};
+        show(entry, beside, 0, cluster());
     }
 }
 
