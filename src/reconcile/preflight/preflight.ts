@@ -149,6 +149,11 @@ interface Claim {
   readonly writes: boolean;
 }
 
+/** A file that one look has missed may be there for the next: made by the other stack, which is being served meanwhile. */
+const identitiesOf = (look: Exclude<Look, { state: "obstructed" }>): string[] => [
+  ...new Set([look.identity, `path:${look.realPath}`]),
+];
+
 /** Who has which media, by identity. */
 async function claimsOf(stacks: readonly StoredStack[]): Promise<Map<string, Claim[]>> {
   const claims = new Map<string, Claim[]>();
@@ -158,7 +163,8 @@ async function claimsOf(stacks: readonly StoredStack[]): Promise<Map<string, Cla
       const look = await lookAt(path);
       if (look.state === "obstructed") continue;
       const writes = layers.some((entry) => entry.name === layer && !entry.readOnly);
-      claims.set(look.identity, [...(claims.get(look.identity) ?? []), { stack: stack.name, layer, writes }]);
+      for (const identity of identitiesOf(look))
+        claims.set(identity, [...(claims.get(identity) ?? []), { stack: stack.name, layer, writes }]);
     }
   }
   return claims;
