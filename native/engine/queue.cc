@@ -290,6 +290,10 @@ void Queue::post(std::function<void()> fn) {
     if (impl_->posted.size() == 1) impl_->wake();
 }
 
+void Queue::forget(const Request &request) {
+    if (impl_->tracked(request)) impl_->inflight->clear(impl_->first_slot + request.tag);
+}
+
 void Queue::submit(Request &request) {
     impl_->submit(request);
 }

@@ -43,6 +43,8 @@ class Queue {
 
     // Starts a client request. request.done() may run before submit() returns.
     void submit(Request &request);
+    // One that the program in the kernel has passed on, and that is answered without being submitted.
+    void forget(const Request &request);
 
     // An entry of this queue's ring for a frontend's own operation; completion.fn runs with its CQE. Flushes
     // the submission queue first when it is full, so it never fails. Entries go to the kernel at the next

@@ -15,6 +15,7 @@ FormatWords::FormatWords(const HandlerContext &context, uint32_t layer)
 void FormatWords::open(uint32_t shift) {
     std::lock_guard lock(mutex_);
     if (--closed_ != 0) return;
+    generation_++; // what was looked up while it was closed may be older than what has changed meanwhile
     std::atomic_ref<uint64_t>(live_.window_start).store(shift, std::memory_order_release);
     gate().fetch_or(US_LIVE_MAP_OPEN);
 }

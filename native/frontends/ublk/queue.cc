@@ -336,6 +336,7 @@ void DeviceQueue::register_buffer(Tag &tag, int32_t place) {
             log(Level::warn,
                 "cannot register the buffer of a request: " + std::generic_category().message(-result));
             self.result = result;
+            self.queue->engine_->forget(self);
             self.queue->commit(self);
         } else {
             self.registered = true;

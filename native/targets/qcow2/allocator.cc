@@ -78,6 +78,21 @@ Task<int> Allocator::change_table(Executor &executor, uint64_t number) {
     co_return error;
 }
 
+Task<int> Allocator::rewrite_table(Executor &executor) {
+    std::unique_lock lock(mutex_);
+    while (changing_table_) {
+        co_await table_changed_.wait(executor, lock);
+        lock.lock();
+    }
+    changing_table_ = true;
+    lock.unlock();
+    int error = co_await table_.rewrite(executor);
+    lock.lock();
+    changing_table_ = false;
+    table_changed_.wake();
+    co_return error;
+}
+
 // It lies where its own clusters begin, all of which are free as long as there is none.
 Task<int> Allocator::make_block(Executor &executor, uint64_t number) {
     uint64_t offset = number * h_.refcounts_per_block() * h_.cluster_bytes();

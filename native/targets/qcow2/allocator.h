@@ -54,6 +54,9 @@ class Allocator {
     // Writes what is known now of the refcount of this cluster.
     Task<int> write_refcount(Executor &executor, uint64_t host);
 
+    // Writes the refcount table once more, beside all others.
+    Task<int> rewrite_table(Executor &executor);
+
     // After writes that have failed, and may have reached the disk: the table on disk is the one in memory,
     // once it is flushed. Nobody allocates meanwhile.
     Task<int> settle(Executor &executor);

@@ -157,7 +157,7 @@ class Compactor {
         if (!looks_empty(before, guest, data)) co_return 0;
         uint32_t allocated = image_.allocated_parts(before, guest);
         // Nobody writes there in place between the look and the change.
-        co_await image_.still(executor_, guest);
+        if (int error = co_await image_.still(executor_, guest)) co_return error;
         if (int error = co_await holds_zeros(before, guest, allocated, zeros)) co_return error;
         if (!zeros || (backed_ && h_.version < 3)) co_return 0;
         if (backed_ && h_.shape.extended) {
@@ -262,8 +262,8 @@ class Compactor {
         int error = 0;
         if (!full) {
             uint32_t parts = image_.allocated_parts(before, guest);
-            co_await image_.still(executor_, guest);
-            error = co_await image_.write_parts(before, guest, host, parts, 0, 0, {});
+            error = co_await image_.still(executor_, guest);
+            if (error == 0) error = co_await image_.write_parts(before, guest, host, parts, 0, 0, {});
             Entry after{host | US_QCOW2_COPIED, before.subclusters};
             if (error == 0) error = co_await image_.set_entry(executor_, guest, after);
         }

@@ -33,19 +33,16 @@ Task<int> Image::load_metadata() {
 
 // While nothing is written.
 void Image::note_metadata() {
-    metadata_.clear();
-    metadata_.load({0, cluster()});
-    metadata_.load(header_.l1());
-    metadata_.load(header_.refcount_table());
-    if (header_.bitmaps) metadata_.load(header_.bitmaps->directory);
+    std::vector<Range> tables{{0, cluster()}, header_.l1(), header_.refcount_table()};
+    if (header_.bitmaps) tables.push_back(header_.bitmaps->directory);
     for (uint64_t word : refcount_table_.words())
-        if (word != 0) metadata_.load({word, cluster()});
+        if (word != 0) tables.push_back({word, cluster()});
     for (uint64_t word : l1_.words())
-        if (uint64_t table = word & US_QCOW2_HOST_MASK) metadata_.load({table, cluster()});
-    metadata_.load(snapshots_.range);
+        if (uint64_t table = word & US_QCOW2_HOST_MASK) tables.push_back({table, cluster()});
+    tables.push_back(snapshots_.range);
     for (const Snapshot &snapshot : snapshots_.snapshots)
-        metadata_.load(snapshot.l1());
-    if (metadata_.sort()) return;
+        tables.push_back(snapshot.l1());
+    if (metadata_.replace(tables)) return;
     std::lock_guard lock(mutex_);
     corrupt_ = true; // to be read, and not written to
 }

@@ -96,6 +96,8 @@ class Image {
     Task<int> discard(Executor &executor, uint64_t offset, uint64_t length);
     // Durable afterwards: all that had ended before.
     Task<int> flush(Executor &executor);
+    // A flush of what it lies on has failed, past all this: the next one has to do it all anew.
+    void distrust();
     // When nothing else runs any more: nothing of it is in memory alone afterwards.
     Task<int> close(Executor &executor);
 
@@ -164,8 +166,8 @@ class Image {
     void show_beside(const TableCache::Pin &slice, uint64_t place, uint64_t guest, uint64_t generation);
     us_format_kind kind_of(const us_qcow2_run &run, bool may_write, uint64_t media_bytes) const;
     void hide(uint64_t guest);
-    // Hidden, and nobody writes in place any more.
-    Task<void> still(Executor &executor, uint64_t guest);
+    // Hidden, and nobody writes in place any more: 0. -ECANCELED: the queue stops before.
+    Task<int> still(Executor &executor, uint64_t guest);
     void note_clean();
 
     // ---- image_many.cc: of clusters whose turn it is

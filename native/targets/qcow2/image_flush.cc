@@ -1,3 +1,5 @@
+#include <cerrno>
+
 #include "targets/qcow2/image.h"
 
 namespace us::qcow2 {
@@ -22,6 +24,12 @@ Task<int> Image::flush(Executor &executor) {
     co_return error;
 }
 
+void Image::distrust() {
+    watched_.distrust();
+    std::lock_guard cache_lock(cache_.mutex());
+    if (options_.map) options_.map->set_clean(false);
+}
+
 // What the first round sets free, the second one writes.
 Task<int> Image::close(Executor &executor) {
     int error = co_await flush(executor);
@@ -42,6 +50,12 @@ Task<int> Image::round(Executor &executor, bool map_closed) {
     auto refcounts = cache_.copy_dirty(TableKind::refcounts);
     cache_lock.unlock();
 
+    // What the cache has of them stays until it is on disk for sure: read back it might be older.
+    std::vector<TableCache::Pin> written;
+    for (const auto *copies : {&tables, &refcounts})
+        for (const TableCache::Copy &copy : *copies)
+            written.emplace_back(*copy.slice);
+
     bool leads_anew = !tables.empty();
     int error = co_await cache_.write(executor, std::move(refcounts));
     if (error == 0) error = co_await media_.flush();
@@ -50,7 +64,13 @@ Task<int> Image::round(Executor &executor, bool map_closed) {
         error = co_await cache_.write(executor, std::move(tables));
         if (error == 0) error = co_await media_.flush();
     }
+    // A flush of somebody else's may have been told what was lost of this one's.
+    if (error == 0 && watched_.doubt() != 0) error = -EIO;
     if (error != 0) {
+        cache_lock.lock();
+        for (const TableCache::Pin &slice : written)
+            slice.changed();
+        cache_lock.unlock();
         lock.lock();
         given_up_.insert(given_up_.end(), frees.begin(), frees.end());
         co_return error;

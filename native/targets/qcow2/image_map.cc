@@ -9,6 +9,7 @@
 #include "targets/qcow2/image.h"
 
 #include <algorithm>
+#include <cerrno>
 
 namespace us::qcow2 {
 
@@ -64,10 +65,11 @@ void Image::hide(uint64_t guest) {
     if (mapped_) options_.map->take_back(guest >> unit_shift(), cluster() >> unit_shift());
 }
 
-Task<void> Image::still(Executor &executor, uint64_t guest) {
-    if (!mapped_) co_return;
+Task<int> Image::still(Executor &executor, uint64_t guest) {
+    if (!mapped_) co_return 0;
     hide(guest);
-    co_await options_.map->grace(executor);
+    bool passed = co_await options_.map->grace(executor);
+    co_return passed ? 0 : -ECANCELED;
 }
 
 void Image::note_clean() {

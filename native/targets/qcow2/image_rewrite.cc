@@ -2,6 +2,7 @@
 // disk. During a round, which is the only time when L2 tables are written, snapshots change, or clusters get
 // free.
 #include <algorithm>
+#include <cerrno>
 
 #include "targets/qcow2/image.h"
 
@@ -16,11 +17,11 @@ Task<int> Image::settle_doubt(Executor &executor) {
     int error = co_await rewrite_tables(executor);
     if (error == 0) error = co_await media_.flush();
     if (error == 0) watched_.settle(doubt);
-    co_return error;
+    co_return error == 0 && watched_.doubt() != 0 ? -EIO : error;
 }
 
 Task<int> Image::rewrite_tables(Executor &executor) {
-    if (int error = co_await refcount_table_.rewrite(executor)) co_return error;
+    if (int error = co_await allocator_.rewrite_table(executor)) co_return error;
     for (uint64_t word : refcount_table_.words())
         if (word != 0)
             if (int error = co_await rewrite_refcounts(executor, word)) co_return error;

@@ -15,16 +15,17 @@ class Metadata {
   public:
     explicit Metadata(uint64_t cluster_bytes) : cluster_(cluster_bytes) {}
 
-    // While nothing else runs: all anew, any number of ranges, and then sort().
-    void clear() { clusters_.clear(); }
-    void load(const Range &range) {
-        for (uint64_t at = range.offset; at < range.end(); at += cluster_)
-            clusters_.push_back(at / cluster_);
-    }
-    // False when two tables lie in one cluster.
-    bool sort() {
-        std::sort(clusters_.begin(), clusters_.end());
-        return std::adjacent_find(clusters_.begin(), clusters_.end()) == clusters_.end();
+    // All anew. False when two tables lie in one cluster.
+    bool replace(const std::vector<Range> &ranges) {
+        std::vector<uint64_t> clusters;
+        for (const Range &range : ranges)
+            for (uint64_t at = range.offset; at < range.end(); at += cluster_)
+                clusters.push_back(at / cluster_);
+        std::sort(clusters.begin(), clusters.end());
+        bool distinct = std::adjacent_find(clusters.begin(), clusters.end()) == clusters.end();
+        std::lock_guard lock(mutex_);
+        clusters_ = std::move(clusters);
+        return distinct;
     }
 
     void add(uint64_t offset) {

@@ -92,7 +92,7 @@ Task<int> Qcow2::shut(Executor &executor) {
     co_return record(false);
 }
 
-Task<IoResult> Qcow2::execute(Executor &executor, LeafIo io, const Run &) {
+Task<IoResult> Qcow2::execute(Executor &executor, LeafIo io, const Run &run) {
     if (!image_) co_return IoResult{-EIO, 0}; // refused: a mirror above goes on without it
     int error = 0;
     if (io.op == US_OP_READ)
@@ -100,14 +100,24 @@ Task<IoResult> Qcow2::execute(Executor &executor, LeafIo io, const Run &) {
     else if (us_op_writes(io.op))
         error = co_await change(executor, io);
     else if (io.op == US_OP_FLUSH && !config().read_only)
-        error = co_await flush(executor, io);
+        error = co_await flush(executor, io, run);
     if (error == -EUCLEAN) error = -EIO; // what a client understands; the image is marked
     co_return IoResult{error, error == 0 ? io.length : 0};
 }
 
-// One that has failed on the fast path is not asked again: targets/io.h.
-Task<int> Qcow2::flush(Executor &executor, const LeafIo &io) {
-    if (io.failed_sync && io.failed_sync->leaves & leaves_below_) co_return io.failed_sync->error;
+// One that has failed on the fast path is not asked again (targets/io.h): but mirrors below have to hear of
+// it, and may do without the member that it was for.
+Task<int> Qcow2::flush(Executor &executor, const LeafIo &io, const Run &run) {
+    if (io.failed_sync && io.failed_sync->leaves & leaves_below_) {
+        image_->distrust();
+        LeafIo flush;
+        flush.op = US_OP_FLUSH;
+        flush.failed_sync = io.failed_sync;
+        for (uint32_t i = 0; i < flush_children(); i++) {
+            IoResult result = co_await executor.execute(config().children[i], flush, run);
+            if (result.error != 0) co_return result.error;
+        }
+    }
     int error = co_await image_->flush(executor);
     co_return error;
 }

@@ -67,7 +67,7 @@ class Qcow2 : public Format {
     int write_state(const nlohmann::json &text);
 
     Task<int> change(Executor &executor, const LeafIo &io);
-    Task<int> flush(Executor &executor, const LeafIo &io);
+    Task<int> flush(Executor &executor, const LeafIo &io, const Run &run);
     Task<void> look(Executor &executor, uint64_t offset, uint64_t length,
                     std::shared_ptr<struct ExtentsPromise> promise);
 

@@ -1,5 +1,6 @@
 #include "targets/qcow2/revision.h"
 
+#include <algorithm>
 #include <cerrno>
 
 #include "targets/qcow2/entry_range.h"
@@ -9,13 +10,28 @@ namespace us::qcow2 {
 Task<int> Standstill::begin(Executor &executor, bool shared) {
     turn_ = co_await image_.turns_.begin(executor, 0, UINT64_MAX, shared);
     begun_ = true;
-    if (turn_->withdrawn) co_return -ETIMEDOUT;
-    if (image_.mapped_) {
+    bool goes_on = true;
+    if (image_.mapped_ && !image_.turns_.withdrawn(turn_)) {
         image_.options_.map->close();
         closed_ = true;
-        co_await image_.options_.map->grace(executor);
+        goes_on = co_await nobody_maps(executor);
     }
-    co_return 0;
+    if (!image_.turns_.keep(turn_)) co_return -ETIMEDOUT;
+    co_return goes_on ? 0 : -ECANCELED;
+}
+
+// As a grace period, of which one may lose patience: what is in flight may hang below. False when the queue
+// stops.
+Task<bool> Standstill::nobody_maps(Executor &executor) {
+    constexpr uint64_t LONGEST_PAUSE_NS = 2'000'000;
+    Inflight::Older older = image_.options_.map->older();
+    uint64_t pause_ns = 20'000;
+    while (!image_.options_.map->passed(older) && !image_.turns_.withdrawn(turn_)) {
+        bool goes_on = co_await executor.pause(pause_ns);
+        if (!goes_on) co_return false;
+        pause_ns = std::min(pause_ns * 2, LONGEST_PAUSE_NS);
+    }
+    co_return true;
 }
 
 Standstill::~Standstill() {

@@ -31,10 +31,12 @@ class Standstill {
     Standstill &operator=(const Standstill &) = delete;
     ~Standstill();
 
-    // 0, or -ETIMEDOUT when it was withdrawn before it began.
+    // 0, or -ETIMEDOUT when it was withdrawn before; -ECANCELED: the queue stops.
     Task<int> begin(Executor &executor, bool shared);
 
   private:
+    Task<bool> nobody_maps(Executor &executor);
+
     Image &image_;
     Turns::Ticket turn_{};
     bool begun_ = false, closed_ = false;

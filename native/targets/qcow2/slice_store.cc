@@ -31,8 +31,15 @@ struct SliceStore::Head {
 };
 
 SliceStore::~SliceStore() {
-    if (memory_) munmap(memory_, bytes_);
+    unmap();
     if (fd_ >= 0) close(fd_);
+}
+
+void SliceStore::unmap() {
+    if (memory_) munmap(memory_, bytes_);
+    memory_ = nullptr;
+    fresh_ = reserved_ = 0;
+    free_.clear();
 }
 
 int SliceStore::map(int fd) {
@@ -46,26 +53,49 @@ int SliceStore::map(int fd) {
     return 0;
 }
 
+// How many slices there are is no part of what the file is: a disk that has grown, or another cache, must not
+// cost what a predecessor had not written.
 int SliceStore::open(int folder, const std::string &name, const std::string &owner,
                      std::vector<Place> &left) {
     fd_ = openat(folder, name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd_ < 0) return -errno;
-    Head wanted{MAGIC, nr_, slice_bytes_, 0, {}}, found{};
-    memcpy(wanted.owner, owner.data(), std::min(owner.size(), sizeof wanted.owner - 1));
-    struct stat st {};
-    if (fstat(fd_, &st) != 0) return -errno;
+    Head found{};
     bool whole = pread(fd_, &found, sizeof found, 0) == sizeof found;
-    wanted.doubt = found.doubt;
-    bool same = whole && memcmp(&found, &wanted, sizeof found) == 0;
-    if (!same) wanted.doubt = 0;
-    if (!same && ftruncate(fd_, 0) != 0) return -errno;
+    Head head{MAGIC, found.nr, slice_bytes_, found.doubt, {}};
+    memcpy(head.owner, owner.data(), std::min(owner.size(), sizeof head.owner - 1));
+    const uint64_t asked = nr_;
+    if (whole && memcmp(&found, &head, sizeof found) == 0) {
+        nr_ = found.nr;
+        if (int error = take_over(left)) return error;
+        if (nr_ == asked || !left.empty()) return 0;
+        unmap();
+    } else {
+        head.doubt = 0;
+    }
+    head.nr = nr_ = asked;
+    return make(head);
+}
+
+int SliceStore::make(const Head &head) {
+    if (ftruncate(fd_, 0) != 0) return -errno;
     if (int error = map(fd_)) return error;
-    if (same && static_cast<size_t>(st.st_size) != bytes_) return -EUCLEAN;
     if (ftruncate(fd_, static_cast<off_t>(bytes_)) != 0) return -errno;
     if (int error = posix_fallocate(fd_, 0, static_cast<off_t>(slices_at_))) return -error;
     reserved_ = slices_at_;
-    if (!same) memcpy(memory_, &wanted, sizeof wanted);
-    for (uint64_t i = 0; same && i < nr_; i++) {
+    memcpy(memory_, &head, sizeof head);
+    return 0;
+}
+
+int SliceStore::take_over(std::vector<Place> &left) {
+    struct stat st {};
+    if (fstat(fd_, &st) != 0) return -errno;
+    auto file_bytes = static_cast<uint64_t>(st.st_size);
+    if (nr_ > file_bytes) return -EUCLEAN;
+    if (int error = map(fd_)) return error;
+    if (file_bytes != bytes_) return -EUCLEAN;
+    if (int error = posix_fallocate(fd_, 0, static_cast<off_t>(slices_at_))) return -error;
+    reserved_ = slices_at_;
+    for (uint64_t i = 0; i < nr_; i++) {
         Place at = place(i);
         if (!at.kept->used) continue;
         fresh_ = i + 1;

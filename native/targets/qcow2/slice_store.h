@@ -41,6 +41,8 @@ class SliceStore {
 
     // One word that lives as long as the slices do; 0 to begin with. After open().
     uint32_t &doubt();
+    // Of slices: as many as were asked for, or as many as a predecessor had where it has left some.
+    uint64_t size() const { return nr_; }
 
     // 0 or -errno: -ENOSPC when all are taken, or the tmpfs is full.
     int take(Place &place);
@@ -49,7 +51,10 @@ class SliceStore {
   private:
     struct Head;
 
+    int make(const Head &head);
+    int take_over(std::vector<Place> &left);
     int map(int fd);
+    void unmap();
     Place place(uint64_t index) const;
     int reserve(uint64_t index);
 

@@ -29,6 +29,8 @@ int TableCache::keep_in(int folder, const std::string &name, const std::string &
     for (const SliceStore::Place &memory : left)
         if (error == 0 && memory.kept->kind > static_cast<uint32_t>(TableKind::refcounts)) error = -EUCLEAN;
     if (error != 0) return error;
+    if (store_.size() > SPARE_SLICES)
+        max_slices_ = std::min<size_t>(max_slices_, std::max<uint64_t>((store_.size() - SPARE_SLICES) / 2, 16));
     for (const SliceStore::Place &memory : left)
         add(memory, static_cast<TableKind>(memory.kept->kind));
     for (auto &[offset, slice] : slices_)
@@ -131,7 +133,7 @@ void TableCache::forget_table(uint64_t offset) {
 bool TableCache::change_held(uint64_t offset) {
     std::lock_guard lock(mutex_);
     auto found = slices_.find(offset);
-    if (found == slices_.end()) return false;
+    if (found == slices_.end() || found->second->loading) return false;
     found->second->change();
     return true;
 }

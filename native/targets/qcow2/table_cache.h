@@ -106,7 +106,7 @@ class TableCache {
     // Under the mutex.
     std::vector<Copy> copy_dirty(TableKind kind);
 
-    // Makes the slice at `offset` dirty, if there is one.
+    // Makes the slice at `offset` dirty. False: there is none, or nobody has changed it yet.
     bool change_held(uint64_t offset);
 
     // So much is dirty that it had better be written.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <list>
 #include <mutex>
+#include <utility>
 
 #include "targets/executor.h"
 
@@ -16,6 +17,7 @@ class Turns {
         uint64_t start = 0, end = 0; // clusters
         bool shared = false, begun = false;
         bool withdrawn = false; // somebody would not wait for it
+        bool kept = false;      // of a turn on all clusters: it is too late for that
         Executor *executor = nullptr;
         std::coroutine_handle<> waiter{};
     };
@@ -38,7 +40,7 @@ class Turns {
         Ticket await_resume() const noexcept { return ticket; }
     };
     Begin begin(Executor &executor, uint64_t start, uint64_t end, bool shared) {
-        return {*this, {start, end, shared, false, false, &executor, {}}};
+        return {*this, {start, end, shared, false, false, false, &executor, {}}};
     }
 
     void end(Ticket ticket) {
@@ -52,14 +54,25 @@ class Turns {
         }
     }
 
-    // Any thread: turns on all clusters that have not begun do so at once, and find themselves withdrawn: all
-    // they may do is end.
+    // Of a turn on all clusters that has begun: from now on it cannot be withdrawn. False when it has been.
+    bool keep(Ticket ticket) {
+        std::lock_guard lock(mutex_);
+        ticket->kept = true;
+        return !ticket->withdrawn;
+    }
+    bool withdrawn(Ticket ticket) {
+        std::lock_guard lock(mutex_);
+        return ticket->withdrawn;
+    }
+
+    // Any thread: turns on all clusters that are not kept yet find themselves withdrawn, those that have not
+    // begun at once: all they may do is end.
     void withdraw_whole() {
         std::lock_guard lock(mutex_);
         for (Turn &turn : turns_) {
-            if (turn.begun || turn.start != 0 || turn.end != UINT64_MAX) continue;
-            turn.begun = turn.withdrawn = true;
-            turn.executor->resume_later(turn.waiter);
+            if (turn.kept || turn.withdrawn || turn.start != 0 || turn.end != UINT64_MAX) continue;
+            turn.withdrawn = true;
+            if (!std::exchange(turn.begun, true)) turn.executor->resume_later(turn.waiter);
         }
     }
 

@@ -19,6 +19,8 @@ class WatchedMedia final : public Media {
 
     // 0: the disk has what it was given. Else a number that grows with every flush that fails.
     uint32_t doubt() const { return std::atomic_ref(*doubt_).load(); }
+    // One that was not made here has failed.
+    void distrust() { std::atomic_ref(*doubt_).fetch_add(1); }
     // Everything was written anew, and flushed, since doubt() was asked.
     void settle(uint32_t doubt) { std::atomic_ref(*doubt_).compare_exchange_strong(doubt, 0); }
 
@@ -28,7 +30,7 @@ class WatchedMedia final : public Media {
     }
     Task<int> flush() override {
         int error = co_await media_.flush();
-        if (error != 0) std::atomic_ref(*doubt_).fetch_add(1);
+        if (error != 0) distrust();
         co_return error;
     }
     Task<void> discard(uint64_t offset, uint64_t length) override { return media_.discard(offset, length); }
