@@ -130,7 +130,7 @@ with open(sys.argv[1], "rb") as disk: print(hashlib.sha256(mmap.mmap(disk.fileno
     expect(seenIn(mine, "seen")).toEqual(seenIn(plain, "seen"));
     expect(seenIn(mine, "mapped")).toEqual(seenIn(plain, "seen"));
     expect(seenIn(mine, "seen")).toHaveLength(all.counts.checked);
-  });
+  }, 300_000);
 
   it("is a file that can be written, cut and made longer, by reads and mappings alike", async () => {
     const check = `python3 - "$UBLK_STACK_FILE" <<'PYTHON'

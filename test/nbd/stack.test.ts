@@ -142,6 +142,7 @@ describe("a controller", () => {
     const other = join(home, "other");
     mkdirSync(other);
     cpSync(dirname(CLI), join(other, "dist"), { recursive: true });
+    writeFileSync(join(other, "dist/built"), "another build\n");
     for (const name of ["package.json", "node_modules", "native", "schema"]) {
       symlinkSync(join(ROOT, name), join(other, name));
     }
