@@ -75,6 +75,7 @@ Task<int> Image::round(Executor &executor, bool map_closed) {
         given_up_.insert(given_up_.end(), frees.begin(), frees.end());
         co_return error;
     }
+    written.clear(); // what gets free may soon be another table
     // Nothing on disk leads to them any more, and soon nobody does who has seen a table that did.
     if (!frees.empty()) co_await older_finds(executor);
     if (!older.empty() && !options_.map->passed(older)) {
