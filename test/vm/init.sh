@@ -4,7 +4,7 @@
 #
 #   in    kernel   folder of the kernel package       command, environment, modules, share   lists, separated by NUL
 #         folder   where to run the command
-#   out   stdout, stderr, note, and last of all status
+#   out   started, stdout, stderr, note, and last of all status
 set -euo pipefail
 trap 'echo "init.sh: line $LINENO failed: $BASH_COMMAND"' ERR
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -20,6 +20,7 @@ mkfifo /run/vm/stdout /run/vm/stderr
 # The last argument: before it come words of the kernel's command line that the kernel did not know.
 mount --bind "${!#}" /run/vm/scratch
 cd /run/vm/scratch
+: >started
 
 mount --bind "$(<kernel)" /run/vm/kernel
 folder=$(<folder)
