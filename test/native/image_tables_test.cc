@@ -1,4 +1,5 @@
-// What a qcow2 image has not written yet, as it outlives a server: SliceStore; and the words that its map is told in.
+// What a qcow2 image has not written yet, as it outlives a server: SliceStore; and the words that its map is
+// told in.
 #include <fcntl.h>
 #include <unistd.h>
 

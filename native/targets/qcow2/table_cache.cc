@@ -30,7 +30,8 @@ int TableCache::keep_in(int folder, const std::string &name, const std::string &
         if (error == 0 && memory.kept->kind > static_cast<uint32_t>(TableKind::refcounts)) error = -EUCLEAN;
     if (error != 0) return error;
     if (store_.size() > SPARE_SLICES)
-        max_slices_ = std::min<size_t>(max_slices_, std::max<uint64_t>((store_.size() - SPARE_SLICES) / 2, 16));
+        max_slices_ =
+            std::min<size_t>(max_slices_, std::max<uint64_t>((store_.size() - SPARE_SLICES) / 2, 16));
     for (const SliceStore::Place &memory : left)
         add(memory, static_cast<TableKind>(memory.kept->kind));
     for (auto &[offset, slice] : slices_)
