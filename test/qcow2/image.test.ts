@@ -395,7 +395,7 @@ describe("a new image", () => {
 });
 
 describe("an image under clients and power cuts", () => {
-  const STATES = process.env.CRASH_STATES ?? "4000";
+  const STATES = process.env.CRASH_STATES ?? "1500";
   const cut = async (...args: string[]) => {
     const { status, stdout, stderr } = await outcome(join(out, "image-crash"), ["--states", STATES, ...args]);
     expect(status, stderr.slice(-4000)).toBe(0);

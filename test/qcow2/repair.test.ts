@@ -198,7 +198,7 @@ describe("refcounts that somebody has changed", () => {
     expect((await readFile(path("narrow.qcow2"))).equals(data)).toBe(true);
   });
 
-  const STATES = process.env.CRASH_STATES ?? "1000";
+  const STATES = process.env.CRASH_STATES ?? "400";
   it.each([
     ["1k", "cluster_size=1k", 128 * KIB, false],
     ["version 2", "cluster_size=1k,compat=0.10", 128 * KIB, false],
