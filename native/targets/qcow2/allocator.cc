@@ -58,38 +58,38 @@ Task<int> Allocator::allocate(Executor &executor, uint64_t &host) {
     co_return error;
 }
 
-Task<int> Allocator::change_table(Executor &executor, uint64_t number) {
+Task<void> Allocator::take_table(Executor &executor) {
     std::unique_lock lock(mutex_);
     while (changing_table_) {
         co_await table_changed_.wait(executor, lock);
         lock.lock();
     }
-    if (number < table_.size() && table_.get(number) != 0) co_return 0;
     changing_table_ = true;
-    lock.unlock();
-    // What is changed is the table that the header leads to for sure.
-    int error = 0;
-    while (error == 0 && (number >= table_.size() || larger_))
-        error = co_await grow(executor);
-    if (error == 0 && table_.get(number) == 0) error = co_await make_block(executor, number);
-    lock.lock();
+}
+
+void Allocator::leave_table() {
+    std::lock_guard lock(mutex_);
     changing_table_ = false;
     table_changed_.wake();
+}
+
+Task<int> Allocator::change_table(Executor &executor, uint64_t number) {
+    co_await take_table(executor);
+    int error = 0;
+    if (number >= table_.size() || table_.get(number) == 0) {
+        // What is changed is the table that the header leads to for sure.
+        while (error == 0 && (number >= table_.size() || larger_))
+            error = co_await grow(executor);
+        if (error == 0 && table_.get(number) == 0) error = co_await make_block(executor, number);
+    }
+    leave_table();
     co_return error;
 }
 
 Task<int> Allocator::rewrite_table(Executor &executor) {
-    std::unique_lock lock(mutex_);
-    while (changing_table_) {
-        co_await table_changed_.wait(executor, lock);
-        lock.lock();
-    }
-    changing_table_ = true;
-    lock.unlock();
+    co_await take_table(executor);
     int error = co_await table_.rewrite(executor);
-    lock.lock();
-    changing_table_ = false;
-    table_changed_.wake();
+    leave_table();
     co_return error;
 }
 

@@ -66,6 +66,9 @@ class Allocator {
     uint64_t place_of(uint64_t index);
     Task<int> refcount_of(Executor &executor, uint64_t index, uint64_t &refcount);
     uint64_t in_block(uint64_t index) const { return index % h_.refcounts_per_block(); }
+    // One after the other: who has taken it changes the refcount table, and no one else.
+    Task<void> take_table(Executor &executor);
+    void leave_table();
     // So that there is a block of this number.
     Task<int> change_table(Executor &executor, uint64_t number);
     Task<int> make_block(Executor &executor, uint64_t number);
